@@ -1,0 +1,35 @@
+# The README's two commands are `make demo` and `make test`; each builds .venv from the lock when it must.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check format bench lock definitions docs clean
+
+demo: .venv/ready
+	@$(BIN)/koord demo
+
+test: .venv/ready
+	@$(BIN)/python -m pytest
+
+check: .venv/ready
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/deptry adapter
+
+format: .venv/ready
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: .venv/ready
+	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "koord needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 3; }
+	@$(PYTHON) -m venv .venv || { echo "Python has no venv here. On Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf .venv; exit 3; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
