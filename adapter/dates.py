@@ -1,0 +1,66 @@
+"""
+Points in time as FHIR writes them (R4 datatypes: date, dateTime, instant), at the precision that was known.
+
+A partial date is an interval: ``2026-05`` begins with the first instant of May and ends with its last, in Swedish
+local time (Europe/Stockholm; days of 23 and 25 hours included).
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from adapter.values import Value
+
+STOCKHOLM = ZoneInfo("Europe/Stockholm")
+
+_DATE = r"[0-9]{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12][0-9]|3[01]))?)?"
+_TIME = r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])"
+_DAY = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+_LAST = timedelta(microseconds=1)
+
+
+class Moment(Value):
+    """A year, a month, a day, or a time with its offset. ``earliest`` and ``latest`` are aware, in UTC, both inclusive."""
+
+    pattern = re.compile(f"{_DATE}|{_DAY}{_TIME}", re.ASCII)
+    says = "a year, month or day, or a time with seconds and offset"
+
+    @classmethod
+    def check(cls, text: str) -> None:
+        if text.startswith("0000"):
+            raise ValueError("there is no year 0000")
+        try:
+            datetime.fromisoformat(text) if len(text) > 10 else date.fromisoformat((text + "-01-01")[:10])
+        except ValueError:
+            raise ValueError("no such day in the calendar") from None
+
+    @cached_property
+    def earliest(self) -> datetime:
+        if len(self) > 10:
+            return datetime.fromisoformat(self).astimezone(UTC)
+        return _midnight(date.fromisoformat((self + "-01-01")[:10]))
+
+    @cached_property
+    def latest(self) -> datetime:
+        if len(self) > 10:
+            return self.earliest if "." in self else self.earliest + timedelta(seconds=1) - _LAST
+        year, month, day = (int(part) for part in (self + "-12-31" if len(self) == 4 else self + "-99")[:10].split("-"))
+        last = date(year, month, min(day, monthrange(year, month)[1]))
+        return _midnight(last + timedelta(days=1)) - _LAST
+
+    @property
+    def is_time(self) -> bool:
+        return len(self) > 10
+
+
+def written(at: datetime) -> Moment:
+    """An aware time as FHIR ``instant`` text in Swedish local time with its offset, to the second or finer."""
+    return Moment(at.astimezone(STOCKHOLM).isoformat())
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=STOCKHOLM).astimezone(UTC)
