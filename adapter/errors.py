@@ -147,7 +147,11 @@ def catalogue(code: str) -> Entry:
 
 def codes() -> list[str]:
     """Every stable code, sorted."""
-    areas = sorted(entry.name.removesuffix(".toml") for entry in files("adapter.messages").iterdir() if entry.name.endswith(".toml"))
+    areas = sorted(
+        entry.name.removesuffix(".toml")
+        for entry in files("adapter.messages").iterdir()
+        if entry.name.endswith(".toml")
+    )
     return [f"{area}.{name}" for area in areas for name in sorted(_area(area))]
 
 

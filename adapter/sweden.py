@@ -56,7 +56,9 @@ def identifier_systems() -> dict[str, IdentifierSystem]:
     }
 
 
-def check_person_number(kind: str, number: str, *, mode: Mode = "production", today: date | None = None) -> tuple[str, ...]:
+def check_person_number(
+    kind: str, number: str, *, mode: Mode = "production", today: date | None = None
+) -> tuple[str, ...]:
     """
     Check an identity number of a person: shape, calendar, not in the future, check digit.
 
