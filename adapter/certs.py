@@ -21,7 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from joserfc.jwk import ECKey
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
 
 from adapter.errors import Denied, Fault
 
@@ -148,6 +149,41 @@ def create_signing_key(folder: Path, name: str) -> SigningKey:
     return SigningKey(private, public_set)
 
 
+def signing_key(path: Path) -> ECKey | RSAKey:
+    """
+    The private JWK in a file: EC P-384 or RSA of 2048 bits or more, with ``kid``.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds something else. The message names no part of it.
+    """
+    try:
+        key = _signing(json.loads(path.read_bytes()))
+    except (JoseError, ValueError, TypeError, LookupError):
+        raise ValueError("not a private signing key") from None
+    if not key.is_private:
+        raise ValueError("not a private key")
+    return key
+
+
+def verifying_keys(path: Path) -> dict[str, ECKey | RSAKey]:
+    """
+    The public keys of a JWK Set by ``kid``: each EC P-384 or RSA of 2048 bits or more.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds something else, a private key, two keys of one kid, or nothing.
+    """
+    try:
+        keys = [_signing(jwk) for jwk in json.loads(path.read_bytes())["keys"]]
+    except (JoseError, ValueError, TypeError, LookupError):
+        raise ValueError("not a set of signing keys") from None
+    by_id = {key.kid: key for key in keys if key.kid}
+    if not keys or len(by_id) != len(keys) or any(key.is_private for key in keys):
+        raise ValueError("not a set of public keys, each with its own kid")
+    return by_id
+
+
 def peer_identity(der: bytes) -> str:
     """
     The HSA-id of the holder of a certificate (DER): the subject's only serialNumber, as written.
@@ -176,6 +212,22 @@ def write_private(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
+
+
+def _signing(jwk: Any) -> ECKey | RSAKey:
+    """The kinds of key that ES384 and RS384 need, and no other: a secret among them would invite algorithm confusion."""
+    key: ECKey | RSAKey
+    if jwk["kty"] == "EC":
+        key = ECKey.import_key(jwk)
+        strong = key.curve_name == "P-384"
+    elif jwk["kty"] == "RSA":
+        key = RSAKey.import_key(jwk)
+        strong = key.raw_value.key_size >= 2048
+    else:
+        strong = False
+    if not strong or not key.kid:
+        raise ValueError("another kind of key")
+    return key
 
 
 def _new_key() -> ec.EllipticCurvePrivateKey:
