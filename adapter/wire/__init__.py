@@ -1,0 +1,26 @@
+"""The strict readers and writers: the only places where bytes become values, and values bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    The most that a body may hold before it is refused.
+
+    ``size`` in bytes; ``depth`` of nesting (objects and arrays, or elements); ``nodes``: JSON values or XML elements;
+    ``digits`` of a number; ``exponent``: the largest power of ten, either sign; ``attributes`` of one XML element.
+    """
+
+    size: int = 5 * 1024 * 1024
+    depth: int = 64
+    nodes: int = 250_000
+    digits: int = 40
+    exponent: int = 100
+    attributes: int = 16
+
+
+LIMITS = Limits()
+"""What is accepted where nothing else is configured."""
