@@ -1,0 +1,240 @@
+"""
+The tables. Times are microseconds since the epoch (see ``instants``); truth values are 0 or 1; sealed columns say so.
+
+``patient_key`` and every digest are keyed hashes: an identity number or its plain hash stands in no column.
+The SQL elsewhere in this package is written by hand, in the dialect that SQLite and PostgreSQL share.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+SCHEMA_VERSION = 1
+
+_number = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
+_metadata = MetaData()
+
+
+def _table(
+    name: str, *parts: Column[object] | UniqueConstraint | CheckConstraint | Index, autoincrement: bool = False
+) -> Table:
+    return Table(name, _metadata, *parts, sqlite_strict=True, sqlite_autoincrement=autoincrement)
+
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})")
+
+
+def _text(name: str, *, null: bool = False, key: bool = False) -> Column[object]:
+    return Column(name, Text, nullable=null, primary_key=key)
+
+
+def _whole(name: str, *, null: bool = False, key: bool = False) -> Column[object]:
+    return Column(name, _number, nullable=null, primary_key=key)
+
+
+def _bytes(name: str, *, null: bool = False) -> Column[object]:
+    return Column(name, LargeBinary, nullable=null)
+
+
+def _points_at(name: str, target: str, kind: type[Text] | BigInteger = _number, *, key: bool = False) -> Column[object]:
+    return Column(name, kind, ForeignKey(target), nullable=False, primary_key=key)
+
+
+# One row: which schema this is, and which keys belong to it.
+_table("store_info", _whole("id", key=True), _whole("schema_version"), _bytes("body_check"), _bytes("index_check"))
+
+# consent_version rises with every new version of a consent or block of the patient: an attempt to send is fenced by it.
+_table("patient", _text("patient_key", key=True), _whole("consent_version"))
+
+# The newest version of each record. Kind and patient never change.
+_table(
+    "record",
+    _text("record_id", key=True),
+    _text("kind"),
+    _text("patient_key"),
+    _whole("version"),
+    _bytes("digest"),
+    Index("record_of_patient", "patient_key", "kind"),
+)
+
+# Every version, never deleted. sequence is the order of commits: the change feed.
+_table(
+    "record_version",
+    _whole("sequence", key=True),
+    _points_at("record_id", "record.record_id", Text),
+    _whole("version"),
+    _text("source"),
+    _text("request_id"),
+    _text("origin"),
+    _whole("received_at"),
+    _bytes("body"),  # sealed
+    UniqueConstraint("record_id", "version"),
+    _one_of("origin", "local", "peer"),
+    autoincrement=True,
+)
+
+# What has been asked of us, by whom, and what we answered. original and loss: what a peer sent, and what we could not map.
+_table(
+    "inbox",
+    _text("source", key=True),
+    _text("request_id", key=True),
+    _bytes("digest"),
+    _whole("received_at"),
+    _bytes("response"),  # sealed
+    _bytes("original", null=True),  # sealed
+    _bytes("loss", null=True),  # sealed
+)
+
+_table(
+    "token_seen", Column("token", LargeBinary, primary_key=True), _whole("expires"), Index("token_expiry", "expires")
+)
+
+_table(
+    "destination",
+    _text("id", key=True),
+    _whole("max_inflight"),
+    _text("on_error"),
+    _whole("paused"),
+    _whole("fails"),
+    _text("recent"),
+    _whole("open_until", null=True),
+    _one_of("on_error", "block", "skip"),
+)
+
+# One queue of one patient to one destination; withdrawals (urgent) have their own, so that nothing holds them up.
+# head_seq NULL: nothing is queued. due_at NULL with a head: the head is a dead letter that blocks.
+_table(
+    "lane",
+    _whole("id", key=True),
+    _points_at("destination", "destination.id", Text),
+    _text("patient_key"),
+    _whole("urgent"),
+    _whole("tail_seq"),
+    _whole("head_seq", null=True),
+    _whole("due_at", null=True),
+    _text("lease_owner", null=True),
+    _whole("lease_until", null=True),
+    _whole("leased_seq", null=True),
+    _whole("fence"),
+    UniqueConstraint("patient_key", "destination", "urgent"),
+)
+
+_table(
+    "outbox",
+    _whole("id", key=True),
+    _points_at("lane_id", "lane.id"),
+    _whole("seq"),
+    _text("destination"),
+    _text("message_id"),
+    _text("request_id"),
+    _text("correlation_id"),
+    _text("purpose"),
+    _text("records"),  # JSON: [[record id, version], …]
+    _text("state"),
+    _text("reason", null=True),
+    _whole("attempts"),  # all of them
+    _whole("tries"),  # since it was queued or released
+    _bytes("body_digest", null=True),  # of the last attempt that began
+    _whole("created_at"),
+    _whole("queued_at"),  # created, or released
+    _whole("done_at", null=True),
+    UniqueConstraint("lane_id", "seq"),
+    UniqueConstraint("message_id"),
+    _one_of("state", "queued", "delivered", "withheld", "blocked", "dead", "discarded"),
+)
+
+# exposed: whether bytes of this attempt reached the recipient. "perhaps" from the moment it begins.
+_table(
+    "attempt",
+    _points_at("outbox_id", "outbox.id", key=True),
+    _whole("n", key=True),
+    _whole("at"),
+    _whole("ended_at", null=True),
+    _text("status"),
+    _text("reason", null=True),
+    _text("exposed"),
+    _whole("consent_version", null=True),
+    _text("request_id"),
+    _bytes("body_digest", null=True),
+    _bytes("explanation", null=True),  # sealed
+    _one_of("status", "started", "unknown", "delivered", "retry", "withheld", "blocked", "dead"),
+    _one_of("exposed", "no", "perhaps", "yes"),
+)
+
+_table(
+    "disclosure",
+    _whole("id", key=True),
+    _whole("at"),
+    _text("patient_key"),
+    _text("destination"),
+    _text("message_id"),
+    _text("request_id"),
+    _text("purpose"),
+    _text("categories"),  # JSON list
+    _bytes("recipient"),  # sealed: an employer's organisation number can be a person's
+    Index("disclosure_of_patient", "patient_key"),
+)
+
+_table(
+    "disclosure_ref",
+    _points_at("disclosure_id", "disclosure.id", key=True),
+    _text("role", key=True),
+    _text("record_id", key=True),
+    _whole("version", key=True),
+    _one_of("role", "record", "consent"),
+    Index("disclosure_by_ref", "record_id", "role"),
+)
+
+_table(
+    "audit",
+    _whole("sequence", key=True),
+    _whole("at"),
+    _text("event"),
+    _text("who"),
+    _text("what"),
+    _text("patient_key", null=True),
+    _text("outcome"),
+    _text("reason"),
+    _bytes("details", null=True),  # sealed
+    _bytes("previous"),
+    _bytes("hash"),
+)
+
+# Partial indexes, one per question of the dispatcher; plain ones for people who look.
+_lane = _metadata.tables["lane"].c
+_due = _lane.due_at.is_not(None)
+_leased = _lane.lease_until.is_not(None)
+Index("lane_due", _lane.destination, _lane.urgent, _lane.due_at, sqlite_where=_due, postgresql_where=_due)
+Index("lane_leased", _lane.destination, _lane.lease_until, sqlite_where=_leased, postgresql_where=_leased)
+_audit = _metadata.tables["audit"].c
+_of_patient = _audit.patient_key.is_not(None)
+Index("audit_of_patient", _audit.patient_key, sqlite_where=_of_patient, postgresql_where=_of_patient)
+_outbox = _metadata.tables["outbox"].c
+Index("outbox_by_state", _outbox.state, _outbox.id, _outbox.destination)
+
+
+def statements() -> list[str]:
+    """The DDL that makes an empty SQLite database a store, in order."""
+    dialect = sqlite.dialect()
+    made: list[str] = []
+    for table in _metadata.sorted_tables:
+        made.append(str(CreateTable(table).compile(dialect=dialect)))
+        made += [
+            str(CreateIndex(index).compile(dialect=dialect))
+            for index in sorted(table.indexes, key=lambda index: str(index.name))
+        ]
+    return made
