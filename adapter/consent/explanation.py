@@ -1,0 +1,199 @@
+"""
+Why: the explanation of a decision as canonical JSON, the same bytes for the same input, and as text for people.
+
+It is the sender's. It names rules, records and organisations by their numbers, never a person, and the recipient
+never gets it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from adapter.consent.decide import Decision, Finding, Missing, Reason, Source
+from adapter.consent.disclosure import PATIENT
+from adapter.consent.rules import Step
+from adapter.domain import ActorCategory, Category
+from adapter.errors import Fault, Language
+
+
+def explain(decision: Decision, *, snapshot: str = "", destination: str = "") -> bytes:
+    """
+    The explanation as canonical JSON: keys sorted, no spaces, UTF-8. ``snapshot`` is the digest of the consents and
+    spärrar that were looked at.
+    """
+    fault = reason_fault(decision)
+    document = {
+        "categories": {
+            "disclosed": sorted(decision.categories),
+            "withheld": [{"by": by, "category": category} for category, by in decision.withheld],
+        },
+        "changes": [_change(code, named) for code, named in changes(decision)],
+        "decision": "permit" if decision.permitted else "deny",
+        "destination": destination,
+        "kind": decision.kind,
+        "law": law(decision.reason, decision.kind),
+        "now": decision.now.isoformat(),
+        "policy": decision.policy,
+        "purposes": [purpose for _, purpose in decision.request.purposes],
+        "reason": decision.reason,
+        "recipient": _recipient(decision),
+        "record": decision.subject.name,
+        "rules": [_rule(found, decision) for found in decision.findings],
+        "sentence": {"en": fault.says("en"), "sv": fault.says("sv")},
+        "snapshot": snapshot,
+    }
+    return msgspec.json.encode(document, order="sorted")
+
+
+def reason_fault(decision: Decision, where: str = "") -> Fault:
+    """The decision's reason as a fault of the catalogue, with the kind of consent that it is about."""
+    return Fault(
+        decision.reason.code,
+        where or decision.subject.name,
+        law(decision.reason, decision.kind),
+        named=(("kind", decision.kind),),
+    )
+
+
+def law(reason: Reason, kind: str = "") -> str:
+    """The paragraph behind a reason; where it depends on the kind of consent, that of the kind."""
+    return _laws().get((reason, kind)) or _laws().get((reason, ""), "")
+
+
+def changes(decision: Decision) -> Iterator[tuple[str, dict[str, str]]]:
+    """
+    The smallest set of changes that would turn a denial into a permission: all of them are needed. Nothing for a hard
+    prohibition, which no change of consents can turn.
+    """
+    if decision.permitted:
+        return
+    care = decision.request.recipient.kind == ActorCategory.VARD
+    recipient = _recipient(decision)
+    for found in decision.findings:
+        name = {"rule": found.directive.name}
+        if found.out is Reason.CONSENT_UNINTERPRETABLE:
+            yield "repair-consent", name
+        elif found.denies and found.directive.source is Source.BLOCK:
+            yield ("lift-block", name | {"recipient": recipient}) if care else ("end-block", name)
+        elif found.denies and _closes_all(found):
+            yield "end-refusal", name
+    for missing in decision.missing:
+        yield _for_missing(missing, decision, recipient)
+
+
+def explain_text(explanation: bytes, language: Language = "en") -> str:
+    """The explanation as lines for a terminal: the outcome and its law, what each rule said, what would turn it."""
+    document: Any = msgspec.json.decode(explanation)
+    said = _WORDS[language]
+    lines = [
+        f"{document['record']} → {document['recipient']}: {said[document['decision']]} ({document['reason']})",
+        f"  {document['sentence'][language]}" + (f" [{document['law']}]" if document["law"] else ""),
+    ]
+    for rule in document["rules"]:
+        lines.append(
+            f"  {rule['rule']}, {rule['kind']}: {said[rule['says']]}" + (f" ({rule['out']})" if rule["out"] else "")
+        )
+        for step in rule["steps"]:
+            answers = ", ".join(f"{name} {said[answer]}" for name, answer in step["answers"].items())
+            lines.append(f"    {step['path']} {said[step['effect']]}: {answers or '-'}")
+    if document["categories"]["disclosed"]:
+        lines.append(f"  {said['disclosed']}: {', '.join(document['categories']['disclosed'])}")
+    withheld: dict[str, list[str]] = {}
+    for each in document["categories"]["withheld"]:
+        withheld.setdefault(each["by"], []).append(each["category"])
+    lines += [f"  {said['withheld']}: {', '.join(categories)} ({by})" for by, categories in withheld.items()]
+    lines += [f"  {change[language]}" for change in document["changes"]]
+    lines.append(
+        f"  {said['at']} {document['now']}, {said['policy']} {document['policy']}, {said['snapshot']} {document['snapshot'][:16]}"
+    )
+    return "\n".join(lines)
+
+
+_WORDS = {
+    "en": {
+        "permit": "permit", "deny": "deny", "nothing": "says nothing", "stands": "stands",
+        "yes": "yes", "no": "no", "unknown": "unknown",
+        "disclosed": "disclosed", "withheld": "withheld", "at": "at", "policy": "policy", "snapshot": "consents",
+    },
+    "sv": {
+        "permit": "tillåter", "deny": "nekar", "nothing": "säger inget", "stands": "gäller",
+        "yes": "ja", "no": "nej", "unknown": "okänt",
+        "disclosed": "lämnas ut", "withheld": "lämnas inte ut", "at": "tidpunkt", "policy": "regler", "snapshot": "samtycken",
+    },
+}  # fmt: skip
+
+
+def _for_missing(missing: Missing, decision: Decision, recipient: str) -> tuple[str, dict[str, str]]:
+    name = {"rule": missing.nearest.directive.name} if missing.nearest else {}
+    match missing.reason:
+        case Reason.CONSENT_FOR_ANOTHER:
+            return "name-recipient", name | {"recipient": recipient}
+        case Reason.CONSENT_EXPIRED | Reason.CONSENT_NOT_YET:
+            return "hold-now", name | {"now": decision.now.isoformat()}
+        case Reason.CONSENT_OTHER_PURPOSE:
+            return "cover-purpose", name | {"purpose": ", ".join(purpose for _, purpose in decision.request.purposes)}
+        case _:
+            return "give-consent", {"kind": missing.kind, "recipient": recipient}
+
+
+def _closes_all(found: Finding) -> bool:
+    closes = found.directive.categories
+    return closes is None or Category.ADMINISTRATIVE in closes
+
+
+def _change(code: str, named: dict[str, str]) -> dict[str, Any]:
+    sentences = _changes()[code]
+    filled = {language: sentence.format_map(named) for language, sentence in sentences.items()}
+    return {"code": code, "named": named, **filled}
+
+
+def _recipient(decision: Decision) -> str:
+    """The recipient by type and number; a patient is never told by number."""
+    party = decision.request.recipient
+    if party.kind == PATIENT:
+        return PATIENT
+    return " ".join([party.kind, *(f"{system}|{value}" for system, value in sorted(party.identifiers))])
+
+
+def _rule(found: Finding, decision: Decision) -> dict[str, Any]:
+    """What a rule said. A consent that was presupposed and holds, but does not speak of this recipient, "stands"."""
+    used = (found.directive.id, found.directive.version) in decision.consents
+    says = "deny" if found.denies else "permit" if any(found.effects) else "stands" if used else "nothing"
+    return {
+        "kind": found.directive.kind,
+        "out": found.out or "",
+        "rule": found.directive.name,
+        "says": says,
+        "steps": [_step(step) for steps in found.steps for step in steps],
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "answers": {name: answer.name.lower() for name, answer in step.answers},
+        "effect": step.effect,
+        "outcome": step.outcome or "nothing",
+        "path": step.path,
+    }
+
+
+@cache
+def _laws() -> dict[tuple[str, str], str]:
+    """The paragraph of each reason, and where the catalogue tells them apart, of each reason and kind of consent."""
+    table = tomllib.loads(files("adapter.messages").joinpath("gate.toml").read_text("utf-8"))
+    laws = {}
+    for reason in Reason:
+        said = table[reason.code.partition(".")[2]].get("law", "")
+        laws |= {(reason.value, kind): text for kind, text in (said if isinstance(said, dict) else {"": said}).items()}
+    return laws
+
+
+@cache
+def _changes() -> dict[str, dict[str, str]]:
+    return tomllib.loads(files("adapter.consent").joinpath("changes.toml").read_text("utf-8"))

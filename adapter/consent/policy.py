@@ -1,0 +1,379 @@
+"""
+The region's own records read into the internal form: consents and spärrar into directives, what is sent into a
+subject, and the one it is sent to into a party. What each means in law stands beside its rule; the page is docs/consent.md.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b, sha256
+from secrets import token_bytes
+from typing import Literal, TypeVar
+
+import msgspec
+
+from adapter.consent.decide import LAW, Directive, Request, Source, Status
+from adapter.consent.disclosure import PATIENT
+from adapter.consent.rules import (
+    ActorPattern,
+    Coding,
+    DataPattern,
+    Effect,
+    Meaning,
+    Party,
+    Rule,
+    Span,
+    Subject,
+)
+from adapter.dates import Moment
+from adapter.domain import (
+    Actor,
+    ActorCategory,
+    Block,
+    BlockKind,
+    BusinessId,
+    CarePlan,
+    Consent,
+    ConsentKind,
+    ConsentState,
+    FkSignal,
+    Intervention,
+    Lift,
+    Offer,
+    Period,
+    Person,
+    PersonIdentity,
+    Purpose,
+    Record,
+    Unit,
+    written_record,
+)
+from adapter.sweden import HsaId, OrganisationNumber, person_key
+
+_Versioned = TypeVar("_Versioned", Consent, Block)
+_PEPPER = token_bytes(32)
+_DISCLOSE: Coding = ("http://terminology.hl7.org/CodeSystem/consentaction", "disclose")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """
+    Whom a destination belongs to. ``type``: a key of ``mappings/disclosure``. ``hsa_id``: of the organisation or, in
+    care, of the unit; ``provider_hsa_id``: its care provider. ``patient``: the one who gets what is about herself.
+    ``allows_protected_identity``: an agreed channel for persons with protected identity (OSL 22:1).
+    """
+
+    destination: str
+    type: str
+    organisation_number: OrganisationNumber | None = None
+    hsa_id: HsaId | None = None
+    provider_hsa_id: HsaId | None = None
+    patient: PersonIdentity | None = field(default=None, repr=False)
+    allows_protected_identity: bool = False
+    format: Literal["json", "xml"] = "json"
+
+    @property
+    def actor_keys(self) -> frozenset[str]:
+        """How mapping rows name this recipient among outside actors."""
+        return frozenset("|".join(each) for each in _numbers(self.organisation_number, self.hsa_id))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """
+    The consents and spärrar of one patient as they were read, all in one moment.
+
+    ``consent_version`` is the patient's counter that every consent write and withdrawal raises: the fence.
+    """
+
+    patient: PersonIdentity = field(repr=False)
+    consent_version: int
+    consents: tuple[Consent, ...] = field(default=(), repr=False)
+    blocks: tuple[Block, ...] = field(default=(), repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the contents, the same for any order of the records."""
+        rows = sorted(msgspec.json.encode(written_record(each), order="sorted") for each in self.consents + self.blocks)
+        return sha256(b"\n".join([str(self.consent_version).encode(), *rows])).hexdigest()
+
+    @cached_property
+    def directives(self) -> tuple[Directive, ...]:
+        """Every consent and spärr in its newest version, and what the law says by itself."""
+        consents = [_consent(each, twofold=twofold) for each, twofold in _newest(self.consents)]
+        blocks = [_block(each) for each, _ in _newest(self.blocks)]
+        return (*consents, *blocks, _own_access(_person(self.patient)))
+
+    @cached_property
+    def people(self) -> tuple[Person, ...]:
+        """The patient as each record knows the patient: a protection noted on any of them counts."""
+        return tuple(each.patient for each in self.consents + self.blocks)
+
+
+def request(recipient: Recipient, purpose: Purpose, senders: Iterable[HsaId]) -> Request:
+    """The question that a send asks."""
+    numbers = frozenset(_numbers(recipient.organisation_number, recipient.hsa_id))
+    if recipient.type == PATIENT:
+        numbers = frozenset({(PATIENT, _person(recipient.patient))} if recipient.patient else ())
+    provider = recipient.provider_hsa_id
+    return Request(
+        recipient=Party(
+            kind=recipient.type,
+            identifiers=numbers,
+            groups=frozenset({_provider(provider)} if provider else ()),
+        ),
+        purposes=(("", purpose.value),),
+        senders=frozenset(_provider(each) for each in senders),
+        action=_DISCLOSE,
+        allows_protected=recipient.allows_protected_identity,
+    )
+
+
+def subject(record: Record, snapshot: Snapshot) -> Subject:
+    """What the rules look at in a record. Its dates are one span over all of them: a spärr that overlaps any, blocks."""
+    people = (record.patient, *snapshot.people)
+    authors = {_provider(record.provider.hsa_id)} | ({_unit(record.unit.hsa_id)} if record.unit else set())
+    same = _person(record.patient.identity) == _person(snapshot.patient)
+    return Subject(
+        kind=record.record,
+        patient=_person(record.patient.identity) if same else "",
+        name=f"{record.record} {_business(record.id)} version {record.version}",
+        custodian=_provider(record.provider.hsa_id),
+        instances=frozenset({_business(record.id)}),
+        authors=frozenset(authors),
+        dates=_hull(_dates(record)),
+        protected=any(person.protected for person in people),
+        deceased=any(person.deceased for person in people),
+    )
+
+
+def _consent(consent: Consent, *, twofold: bool) -> Directive:
+    """A consent given permits, one refused denies, for the recipients, purposes and time it speaks of."""
+    withdrawn = consent.withdrawn.on if consent.withdrawn else None
+    return Directive(
+        source=Source.CONSENT,
+        id=_business(consent.id),
+        version=consent.version,
+        kind=consent.kind.value,
+        patient=_person(consent.patient.identity),
+        custodian=_provider(consent.provider.hsa_id),
+        status=_STATUS[consent.state],
+        dated=_moment(withdrawn or consent.given_on),
+        line=_actor_line(consent.recipient),
+        categories=frozenset(consent.categories) or None,
+        refusal="TWO_CONTENTS_OF_ONE_VERSION" if twofold else "",
+        rule=_refusal_rule(consent) if consent.state is ConsentState.REFUSED else _permission_rule(consent),
+    )
+
+
+_STATUS = {
+    ConsentState.GIVEN: Status.ACTIVE,
+    ConsentState.REFUSED: Status.ACTIVE,
+    ConsentState.WITHDRAWN: Status.WITHDRAWN,
+    ConsentState.ENTERED_IN_ERROR: Status.ENTERED_IN_ERROR,
+}
+
+
+def _permission_rule(consent: Consent) -> Rule:
+    return Rule(
+        Effect.PERMIT,
+        period=_period(consent.period),
+        actors=_recipients(consent),
+        purposes=frozenset(("", purpose.value) for purpose in consent.purposes),
+    )
+
+
+def _refusal_rule(consent: Consent) -> Rule:
+    """
+    A refusal closes what the consent would have opened; without interventions (3 §) nothing of them may be exchanged at all.
+    The patient's own access is nobody's to refuse.
+    """
+    everyone = consent.kind is ConsentKind.INTERVENTIONS and consent.recipient is None
+    return Rule(
+        Effect.DENY,
+        period=_period(consent.period),
+        actors=() if everyone else _recipients(consent),
+        purposes=frozenset(("", purpose.value) for purpose in consent.purposes),
+        children=(_own(_person(consent.patient.identity)),),
+    )
+
+
+def _recipients(consent: Consent) -> tuple[ActorPattern, ...]:
+    """
+    Whom a consent opens for: care (3 §), Försäkringskassan (4 §), or the one actor that is named. ``shared-records`` lets
+    others' records be read and opens no send (lag 2022:913 3:7): it names nobody.
+    """
+    match consent.kind:
+        case ConsentKind.SHARED_RECORDS:
+            return (ActorPattern(kind=LAW),)
+        case ConsentKind.INTERVENTIONS if consent.recipient is None:
+            return (ActorPattern(kind=ActorCategory.VARD.value),)
+        case ConsentKind.INFORM_FK if consent.recipient is None:
+            return (ActorPattern(kind=ActorCategory.FORSAKRINGSKASSAN.value),)
+        case _:
+            return (_named(consent.recipient),) if consent.recipient else (ActorPattern(kind=LAW),)
+
+
+def _named(actor: Actor) -> ActorPattern:
+    """The actor in the role it was named in: a municipality as employer is not its social services."""
+    return ActorPattern(
+        kind=actor.category.value, identifiers=frozenset(_numbers(actor.organisation_number, actor.hsa_id))
+    )
+
+
+def _block(block: Block) -> Directive:
+    """
+    A spärr denies what its unit (inner) or provider (outer) wrote to everybody outside. Inside, and where a lift holds
+    for the recipient's unit, it is silent. An inner one that names no unit blocks all units of its provider.
+    """
+    inner = block.kind is BlockKind.INNER
+    if inner and block.unit is not None:
+        blocked, inside = _unit(block.unit.hsa_id), _care_unit(block.unit)
+    else:
+        blocked = _provider(block.provider.hsa_id)
+        inside = ActorPattern(ActorCategory.VARD.value, references=frozenset({_NOBODY if inner else blocked}))
+    rule = Rule(
+        Effect.DENY,
+        data=(DataPattern(Meaning.AUTHORED_BY, frozenset({blocked})),),
+        data_period=_period(block.information_period),
+        children=(
+            Rule(Effect.PERMIT, actors=(inside,)),
+            *(_lift(lift) for lift in block.lifts),
+            _own(_person(block.patient.identity)),
+        ),
+    )
+    return Directive(
+        source=Source.BLOCK,
+        id=_business(block.id),
+        version=block.version,
+        kind=block.kind.value,
+        patient=_person(block.patient.identity),
+        dated=_moment(block.set_on),
+        rule=rule,
+    )
+
+
+_NOBODY = "nobody"
+
+
+def _lift(lift: Lift) -> Rule:
+    """A lift for one unit holds in its period. One for a single professional opens no send: a system is not that person."""
+    nobody = ActorPattern(references=frozenset({_NOBODY}))
+    return Rule(
+        Effect.PERMIT, period=_period(lift.period), actors=(nobody if lift.professional else _care_unit(lift.unit),)
+    )
+
+
+def _care_unit(unit: Unit) -> ActorPattern:
+    return ActorPattern(ActorCategory.VARD.value, identifiers=frozenset(_numbers(None, unit.hsa_id)))
+
+
+def _own_access(patient: str) -> Directive:
+    """Secrecy for a person does not hold against that person (OSL 12 kap. 1 §): a named rule, not the lack of one."""
+    return Directive(
+        source=Source.LAW,
+        id="OSL 12 kap. 1 §",
+        version=1,
+        kind=LAW,
+        patient=patient,
+        dated=Span(),
+        rule=_own(patient),
+    )
+
+
+def _own(patient: str) -> Rule:
+    identifiers = frozenset({(PATIENT, patient)})
+    return Rule(Effect.PERMIT, actors=(ActorPattern(kind=PATIENT, identifiers=identifiers),))
+
+
+def _newest(records: Iterable[_Versioned]) -> Iterator[tuple[_Versioned, bool]]:
+    """The newest version of each record, and whether two contents claim to be it: then neither can be trusted."""
+    versions: dict[str, list[_Versioned]] = defaultdict(list)
+    for record in records:
+        versions[_business(record.id)].append(record)
+    for same in versions.values():
+        last = max(record.version for record in same)
+        contents = {record for record in same if record.version == last}
+        for content in sorted(contents, key=lambda content: content.model_dump_json()):
+            yield content, len(contents) > 1
+
+
+def _dates(record: Record) -> Iterator[Span]:
+    """When the information in a record arose or holds."""
+    match record:
+        case Intervention():
+            yield _moment(record.authored_on)
+            yield from _periods(record.planned, record.performed)
+        case CarePlan():
+            yield _moment(record.created_on)
+            yield from _periods(record.period)
+            yield from (_span(each.period) for each in record.sick_leave)
+            yield from _periods(*(each.planned for each in record.activities))
+            yield from (_moment(each) for each in record.follow_ups)
+        case Consent():
+            yield _moment(record.given_on)
+        case FkSignal():
+            yield _moment(record.noted_on)
+        case Offer():
+            yield _moment(record.offered_on)
+        case Block():
+            yield _moment(record.set_on)
+
+
+def _periods(*periods: Period | None) -> Iterator[Span]:
+    yield from (_span(period) for period in periods if period is not None)
+
+
+def _hull(spans: Iterable[Span]) -> Span:
+    known = list(spans)
+    starts, ends = [span.start for span in known], [span.end for span in known]
+    start = None if None in starts else min(at for at in starts if at is not None)
+    return Span(start, None if None in ends else max(at for at in ends if at is not None))
+
+
+def _span(period: Period) -> Span:
+    start, end = period.start, period.end
+    return Span(start.earliest if start else None, end.latest if end else None)
+
+
+def _period(period: Period | None) -> Span | None:
+    return _span(period) if period else None
+
+
+def _moment(moment: Moment) -> Span:
+    return Span(moment.earliest, moment.latest)
+
+
+def _numbers(organisation: OrganisationNumber | None, hsa_id: HsaId | None) -> Iterator[Coding]:
+    if organisation is not None:
+        yield "orgnr", organisation
+    if hsa_id is not None:
+        yield "hsaid", hsa_id.upper()
+
+
+def _actor_line(actor: Actor | None) -> frozenset[str]:
+    if actor is None:
+        return frozenset()
+    return frozenset(
+        f"{actor.category}|{system}|{value}" for system, value in _numbers(actor.organisation_number, actor.hsa_id)
+    )
+
+
+def _person(identity: PersonIdentity) -> str:
+    """A token for one person in this process: equal for equal numbers, and telling nobody which."""
+    return blake2b(person_key(identity.kind, identity.number).encode(), key=_PEPPER, digest_size=16).hexdigest()
+
+
+def _business(identifier: BusinessId) -> str:
+    return f"{identifier.system}|{identifier.value}"
+
+
+def _unit(hsa_id: str) -> str:
+    return f"unit|{hsa_id.upper()}"
+
+
+def _provider(hsa_id: str) -> str:
+    return f"provider|{hsa_id.upper()}"
