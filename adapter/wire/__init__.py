@@ -21,6 +21,12 @@ class Limits:
     exponent: int = 100
     attributes: int = 16
 
+    def allow_number(self, text: str) -> bool:
+        """Whether a number, as it is written, has at most ``digits`` digits and a bearable exponent."""
+        mantissa, _, exponent = text.lower().partition("e")
+        exponent = exponent.lstrip("+-").lstrip("0")
+        return len(mantissa) <= self.digits + 2 and len(exponent) <= 9 and int(exponent or 0) <= self.exponent
+
 
 LIMITS = Limits()
 """What is accepted where nothing else is configured."""

@@ -165,17 +165,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _number(limits: Limits, convert: Callable[[str], int | Decimal]) -> Callable[[str], int | Decimal]:
     def number(text: str) -> int | Decimal:
-        if not _number_fits(text, limits):
+        if not limits.allow_number(text):
             raise _RefusedError("wire.number")
         return convert(text)
 
     return number
-
-
-def _number_fits(text: str, limits: Limits) -> bool:
-    mantissa, _, exponent = text.lower().partition("e")
-    exponent = exponent.lstrip("+-").lstrip("0")
-    return len(mantissa) <= limits.digits + 2 and len(exponent) <= 9 and int(exponent or 0) <= limits.exponent
 
 
 def _constant(_: str) -> Never:
@@ -199,7 +193,7 @@ def _offset(text: str, code: str, limits: Limits) -> int:
                 return token.start()
             keys.add(key)
         elif (code == "wire.constant" and token["constant"]) or (
-            code == "wire.number" and token["number"] and not _number_fits(token["number"], limits)
+            code == "wire.number" and token["number"] and not limits.allow_number(token["number"])
         ):
             return token.start()
     return -1

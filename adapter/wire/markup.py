@@ -1,0 +1,210 @@
+"""
+XML text as a tree, or a refusal: the only XML parser. ``adapter.wire.xml`` turns the tree into a resource.
+
+Whatever lets a text reach outside itself or grow is refused before the parser runs: document types, entities, processing
+instructions, any encoding but UTF-8, too many elements, too many attributes on one. Comments are dropped.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from lxml import etree
+
+from adapter.errors import Fault, Unreadable
+from adapter.wire import LIMITS, Limits
+
+XHTML: Final = "http://www.w3.org/1999/xhtml"
+_XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
+_BOMS: Final = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_DECLARATION: Final = re.compile(
+    r"""<\?xml\s+version\s*=\s*["']1\.0["'](\s+encoding\s*=\s*["']utf-8["'])?(\s+standalone\s*=\s*["'](yes|no)["'])?\s*\?>""",
+    re.IGNORECASE,
+)
+_START_TAG: Final = re.compile(r"<!--.*?-->|<!\[CDATA\[.*?\]\]>|(<[^/!?])", re.DOTALL)
+_MAYBE_TEXT: Final = re.compile(r">\s*(?:[^\s<]|<!\[CDATA\[)")
+_STRAY_TEXT: Final = etree.XPath(f"//*[namespace-uri()!='{XHTML}']/text()[normalize-space(.)!='']")
+_NO_CHARACTER: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SPECIAL: Final = re.compile('[&<>"\t\n\r]')
+_ESCAPES: Final = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+)
+_TEXT_ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
+
+_WHY: Final = {
+    "wire.attributes": "limit of this adapter",
+    "wire.bom": "rule of this adapter",
+    "wire.depth": "limit of this adapter",
+    "wire.doctype": "rule of this adapter",
+    "wire.instruction": "rule of this adapter",
+    "wire.nodes": "limit of this adapter",
+    "wire.too-long": "limit of this adapter",
+    "wire.resource-type": "FHIR resourcelist.html",
+    "wire.xml": "XML 1.0",
+}
+
+
+class RefusedError(Exception):
+    """
+    Something in a tree or a value that is not accepted: the code, and the element where there is one.
+
+    Raised where it is found; every level on the way up puts its own step before ``where``, which becomes a FHIRPath.
+    """
+
+    def __init__(self, code: str, element: Any = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.element = element
+        self.where = ""
+
+    def below(self, step: str) -> RefusedError:
+        self.where = f"{step}.{self.where}" if self.where else step
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A parsed text: ``root`` is its lxml element."""
+
+    text: str
+    root: Any
+    limits: Limits
+
+    def refuse_text(self) -> None:
+        """
+        Refuse text between elements; only XHTML has any.
+
+        Raises:
+            RefusedError: with the element that holds the text.
+        """
+        if _MAYBE_TEXT.search(self.text) and (stray := _STRAY_TEXT(self.root)):
+            raise RefusedError("wire.text", stray[0].getparent())
+
+    def unreadable(self, refused: RefusedError) -> Unreadable:
+        """The error for something refused in this tree, with the line and column of its element."""
+        ordinal = next(number for number, each in enumerate(self.root.iter("*")) if each is refused.element)
+        starts = (match.start() for match in _START_TAG.finditer(self.text) if match[1])
+        offset = next(start for number, start in enumerate(starts) if number == ordinal)
+        return Unreadable(_fault(refused.code, self.text, offset, self.limits, refused.where))
+
+
+def parse(data: bytes, *, limits: Limits = LIMITS) -> Tree:
+    """
+    The tree of an XML text.
+
+    Raises:
+        Unreadable: with line and column (in characters, from 1).
+    """
+    text = _decoded(data, limits)
+    _refuse_what_reaches_out(text, limits)
+    if text.count("<") - text.count("</") > limits.nodes:
+        raise Unreadable(_fault("wire.nodes", text, None, limits))
+    _refuse_crowded_tags(text, limits)
+    parser = etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+    )
+    try:
+        return Tree(text, etree.fromstring(data, parser), limits)
+    except etree.XMLSyntaxError as error:
+        line, column = error.position
+    raise Unreadable(Fault("wire.xml", why=_WHY["wire.xml"], line=max(line, 1), column=max(column, 1)))
+
+
+def attribute(value: str) -> str:
+    """A text as it stands between the quotes of an attribute."""
+    return value.translate(_ESCAPES) if _SPECIAL.search(value) else value
+
+
+def is_writable(text: str) -> bool:
+    """XML can hold every character of this text."""
+    return not _NO_CHARACTER.search(text)
+
+
+def xhtml(element: Any, depth: int) -> str:
+    """
+    An XHTML element as text in canonical form: its namespace once, double quotes, ``<br/>`` for what is empty.
+
+    Raises:
+        RefusedError: another namespace, or nested more than ``depth`` deep.
+    """
+    parts: list[str] = []
+    _write_xhtml(element, depth, f' xmlns="{XHTML}"', parts)
+    return "".join(parts)
+
+
+def _write_xhtml(element: Any, depth: int, namespace: str, parts: list[str]) -> None:
+    name = etree.QName(element)
+    if depth < 0:
+        raise RefusedError("wire.depth", element)
+    if name.namespace != XHTML or any(key.startswith("{") and key != _XML_LANG for key in element.keys()):  # noqa: SIM118  iterating an element gives its children
+        raise RefusedError("wire.narrative", element)
+    attributes = [f' {"xml:lang" if key == _XML_LANG else key}="{attribute(value)}"' for key, value in element.items()]
+    parts.append(f"<{name.localname}{namespace}{''.join(attributes)}")
+    if not element.text and not len(element):
+        parts.append("/>")
+        return
+    parts.append(f">{(element.text or '').translate(_TEXT_ESCAPES)}")
+    for child in element:
+        _write_xhtml(child, depth - 1, "", parts)
+        parts.append((child.tail or "").translate(_TEXT_ESCAPES))
+    parts.append(f"</{name.localname}>")
+
+
+def _decoded(data: bytes, limits: Limits) -> str:
+    if len(data) > limits.size:
+        raise Unreadable(_fault("wire.too-long", "", None, limits))
+    if data.startswith(_BOMS):
+        raise Unreadable(_fault("wire.bom", "", 0, limits))
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8")
+    raise Unreadable(_fault("wire.encoding", before, len(before), limits))
+
+
+def _refuse_what_reaches_out(text: str, limits: Limits) -> None:
+    """Anywhere, also in a comment: what is not read cannot be misread."""
+    declaration = _DECLARATION.match(text)
+    for mark, code in (("<!DOCTYPE", "wire.doctype"), ("<!ENTITY", "wire.doctype"), ("<?", "wire.instruction")):
+        offset = text.find(mark, declaration.end() if declaration else 0)
+        if offset >= 0:
+            raise Unreadable(_fault(code, text, offset, limits))
+
+
+def _refuse_crowded_tags(text: str, limits: Limits) -> None:
+    """Some parsers compare each attribute of an element with all others."""
+    shortest = len(' a=""') * limits.attributes
+    offset = 0
+    for tag in text.split("<"):
+        if len(tag) > shortest and _crowded(limits.attributes).search(tag):
+            raise Unreadable(_fault("wire.attributes", text, offset - 1, limits))
+        offset += len(tag) + 1
+
+
+@cache
+def _crowded(attributes: int) -> re.Pattern[str]:
+    return re.compile(rf"""(?:\s[^\s=<>"']+\s*=\s*(?:"[^"<]*"|'[^'<]*')){{{attributes + 1}}}""")
+
+
+def _fault(code: str, text: str, offset: int | None, limits: Limits, where: str = "") -> Fault:
+    limit = {
+        "wire.attributes": limits.attributes,
+        "wire.depth": limits.depth,
+        "wire.nodes": limits.nodes,
+        "wire.too-long": limits.size,
+    }.get(code)
+    named = () if limit is None else (("limit", str(limit)),)
+    why = _WHY.get(code, "FHIR xml.html")
+    if offset is None:
+        return Fault(code, where=where, why=why, named=named)
+    line, column = text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+    return Fault(code, where=where, why=why, line=line, column=column, named=named)

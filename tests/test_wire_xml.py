@@ -1,0 +1,300 @@
+"""The strict XML reader and writer: nothing lost between JSON and XML, and everything that is not FHIR refused."""
+
+from __future__ import annotations
+
+import json as standard_json
+import time
+
+import pytest
+from adapter.definitions import definitions
+from adapter.errors import Invalid, Unreadable
+from adapter.wire import Limits, json, xml
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+from tests.fhir_generated import KNOWN, Maker, resources
+
+CANARY = "Kanariefågel"
+SMALL = Limits(size=100_000, depth=20, nodes=5_000)
+HEAD = '<Task xmlns="http://hl7.org/fhir">'
+
+
+def task(inner: str, head: str = HEAD) -> bytes:
+    return f"{head}{inner}</Task>".encode()
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN.resource_types))
+def test_json_to_xml_to_json_loses_nothing(name):
+    @given(resources(name))
+    def lossless(resource):
+        assert xml.read(xml.write(resource)) == resource
+
+    lossless()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_element_of_every_type_survives(seed):
+    for name in sorted(KNOWN.resource_types):
+        resource = Maker(seed, richness=1.0).resource(name)
+        read = xml.read(xml.write(resource))
+        assert read == resource
+        assert json.canonical(read) == json.canonical(resource)
+
+
+@given(resources("CarePlan", richness=0.6))
+def test_elements_are_written_in_the_order_of_the_specification(resource):
+    def in_order(element, path):
+        names = [child.name for child in definitions().children(path)]
+        present = [etree.QName(child).localname for child in element]
+        places = [
+            next(i for i, n in enumerate(names) if n == p or (n.endswith("[x]") and p.startswith(n[:-3])))
+            for p in present
+        ]
+        assert places == sorted(places)
+
+    in_order(etree.fromstring(xml.write(resource)), "CarePlan")
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"resourceType": "Patient", "name": [{"given": ["A", None, "C"], "_given": [None, {"id": "x"}, {"extension": [{"url": "u", "valueCode": "c"}]}]}]},
+        {"resourceType": "Patient", "name": [{"_given": [{"extension": [{"url": "u", "valueString": "only"}]}, {"id": "y"}]}]},
+        {"resourceType": "Patient", "name": [{"id": "n1", "family": "Å", "_family": {"id": "f"}}], "_birthDate": {"extension": [{"url": "u", "valueCode": "unknown"}]}},
+        {"resourceType": "Patient", "active": False, "multipleBirthInteger": 0, "deceasedBoolean": True},
+        {"resourceType": "Task", "contained": [{"resourceType": "Patient", "id": "p", "text": {"status": "empty", "div": '<div xmlns="http://www.w3.org/1999/xhtml"/>'}}], "status": "draft", "intent": "plan"},
+        {"resourceType": "Bundle", "type": "batch", "entry": [{"link": [{"relation": "self", "url": "x"}], "resource": {"resourceType": "Binary", "contentType": "a/b", "data": "QQ=="}}]},
+        {"resourceType": "Parameters", "parameter": [{"name": "a", "part": [{"name": "b", "part": [{"name": "c", "valueDecimal": 1}]}]}]},
+        {"resourceType": "Patient", "extension": [{"id": "e", "url": "u", "extension": [{"url": "v", "valueReference": {"display": " \n\t\r "}}]}]},
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_the_corners_of_the_two_formats_meet(resource):
+    assert xml.read(xml.write(resource)) == resource
+
+
+@pytest.mark.parametrize(("text", "value"), [("1.00", "1.00"), ("-0.0", "-0.0"), ("7", "7"), ("1e2", "1E+2")])
+def test_a_decimal_keeps_its_form(text, value):
+    read = xml.read(
+        f'<Goal xmlns="http://hl7.org/fhir"><extension url="u"><valueDecimal value="{text}"/></extension></Goal>'.encode()
+    )
+    assert json.write(read["extension"][0]["valueDecimal"]).decode() == value
+    assert xml.read(xml.write(read)) == read
+
+
+def test_comments_and_the_schema_location_are_dropped_and_nothing_else():
+    data = task(
+        f'<!-- {CANARY} --><status value="dr<!-- no -->aft"/>'.replace("<!-- no -->", "") + '<intent value="plan"/>',
+        '<?xml version="1.0" encoding="utf-8"?>\n<!-- a --><Task xmlns="http://hl7.org/fhir" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:schemaLocation="x y">',
+    )
+    assert xml.read(data) == {"resourceType": "Task", "status": "draft", "intent": "plan"}
+
+
+def test_prefixes_indentation_and_character_references_make_no_difference():
+    data = b'<f:Task xmlns:f="http://hl7.org/fhir">\n  <f:text>\n <f:status value="generated"/><h:div xmlns:h="http://www.w3.org/1999/xhtml">\xc3\xa5<!-- x --><h:br></h:br>&#229;</h:div>\n </f:text>\n <f:status value="&#100;raft"/></f:Task>'
+    assert xml.read(data) == {
+        "resourceType": "Task",
+        "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">å<br/>å</div>'},
+        "status": "draft",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "where", "line", "column"),
+    [
+        (task('\n<status value="draft"/>\n  <statuz value="x"/>'), "unknown-element", "Task", 3, 3),
+        (task('<status value="draft" id="x" foo="y"/>'), "unknown-attribute", "Task.status", 1, 35),
+        (task('<code url="x"/>'), "unknown-attribute", "Task.code", 1, 35),
+        (task("", '<Task xmlns="http://hl7.org/fhir" id="x">'), "unknown-attribute", "Task", 1, 1),
+        (task('<status value="draft"/><status value="draft"/>'), "repeated", "Task.status", 1, 58),
+        (task('<intent value="order"/><status value="draft"/>'), "order", "Task.status", 1, 58),
+        (task('<note><text value="a"/></note><for><display value="x"/></for>'), "order", "Task.for", 1, 65),
+        (task('<note><text value="a"/></note><note><txt value="a"/></note>'), "unknown-element", "Task.note[1]", 1, 71),
+        (task("<status>draft</status>"), "text", "", 1, 35),
+        (task('<status value="draft"/> draft'), "text", "", 1, 35),
+        (task("<status/>"), "empty", "Task.status", 1, 35),
+        (task('<status xmlns="urn:other" value="draft"/>'), "namespace", "Task", 1, 35),
+        (task('<other xmlns="urn:other" value="draft"/>'), "unknown-element", "Task", 1, 35),
+        (task("", "<Task>"), "namespace", "Task", 1, 1),
+        (task("", '<Task xmlns="http://hl7.org/FHIR">'), "namespace", "Task", 1, 1),
+        (b'<Tusk xmlns="http://hl7.org/fhir"/>', "resource-type", "", 1, 1),
+        (task("<contained/>"), "one-resource", "Task.contained[0]", 1, 35),
+        (task("<contained><Patient/><Patient/></contained>"), "one-resource", "Task.contained[0]", 1, 35),
+        (task('<contained><Patient><active value="1"/></Patient></contained>'), "value", "Task.contained[0].active", 1, 55),
+        (task('<contained><Patient id="x"/></contained>'), "unknown-attribute", "Task.contained[0]", 1, 46),
+        (task('<restriction><repetitions value="1.0"/></restriction>'), "value", "Task.restriction.repetitions", 1, 48),
+        (task('<restriction><repetitions value="+1"/></restriction>'), "value", "Task.restriction.repetitions", 1, 48),
+        (task('<input><valueDecimal value="1e999"/></input>'), "value", "Task.input[0].value", 1, 42),
+        (task('<input><valueDecimal value=".5"/></input>'), "value", "Task.input[0].value", 1, 42),
+        (task('<text><div xmlns="http://hl7.org/fhir">x</div></text>'), "text", "", 1, 41),
+        (task('<text><div xmlns="http://www.w3.org/1999/xhtml"><p xmlns="urn:x"/></div></text>'), "narrative", "Task.text.div", 1, 83),
+        (task("<extension>" * 40 + "</extension>" * 40), "depth", "Task" + ".extension[0]" * 20, 1, 35 + 19 * 11),
+        (b'<?xml version="1.0"?><!DOCTYPE Task><Task xmlns="http://hl7.org/fhir"/>', "doctype", "", 1, 22),
+        (task("\n <?php x?>"), "instruction", "", 2, 2),
+        (b'<?xml version="1.1"?><Task xmlns="http://hl7.org/fhir"/>', "instruction", "", 1, 1),
+        (b'<?xml version="1.0" encoding="latin-1"?><Task xmlns="http://hl7.org/fhir"/>', "instruction", "", 1, 1),
+        (task("<status " + " ".join(f'a{n}="1"' for n in range(30)) + "/>"), "attributes", "", 1, 35),
+        (b"\xef\xbb\xbf" + task(""), "bom", "", 1, 1),
+        (task('\n<note value="') + b"\xff", "encoding", "", 2, 21),
+        (task("<status></Status>"), "xml", "", 1, 52),
+    ],
+    ids=range(35),
+)  # fmt: skip
+def test_what_is_not_accepted_is_refused_with_its_place(data, code, where, line, column):
+    with pytest.raises(Unreadable) as refusal:
+        xml.read(data, limits=SMALL)
+    fault = refusal.value.first
+    assert (fault.code, fault.where, fault.line, fault.column) == (f"wire.{code}", where, line, column)
+
+
+def hostile_texts():
+    """More than 40 texts that have broken or misled other XML readers."""
+    yield from (
+        b'<!DOCTYPE x [<!ENTITY a "b">]>' + task('<status value="&a;"/>'),
+        b'<!DOCTYPE x SYSTEM "file:///etc/passwd">' + task(""),
+        b'<!DOCTYPE x SYSTEM "http://127.0.0.1:1/x.dtd">' + task(""),
+        b'<!DOCTYPE x [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + task('<description value="x"/>&x;'),
+        b'<!DOCTYPE x [<!ENTITY % p SYSTEM "http://127.0.0.1:1/e"> %p;]>' + task(""),
+        b"<!DOCTYPE lolz [" + b"".join(b'<!ENTITY l%d "%s">' % (n, b"&l%d;" % (n - 1) * 10) for n in range(1, 12)) + b"]>" + task('<description value="&l11;"/>'),
+        b'<!DOCTYPE x [<!ATTLIST Task id CDATA "x">]>' + task(""),
+        b"<!doctype html>" + task(""),
+        task("<!DOCTYPE x>"),
+        task('<description value="&nbsp;"/>'),
+        task('<description value="&undefined;"/>'),
+        task('<description value="&#0;"/>'),
+        task('<description value="&#xD800;"/>'),
+        task('<description value="&#xFFFF;"/>'),
+        task('<description value="\x01"/>'),
+        task('<description value="<"/>'),
+        task('<description value="a" value="b"/>'),
+        task("<description value=a/>"),
+        task('<?xml-stylesheet href="http://127.0.0.1:1/"?>'),
+        b'<?xml-stylesheet href="x"?>' + task(""),
+        task("") + b"<?x?>",
+        task("") + task(""),
+        task("") + CANARY.encode(),
+        b" " + b'<?xml version="1.0"?>' + task(""),
+        task('<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="file:///etc/passwd" parse="text"/>'),
+        task("<![CDATA[" + CANARY + "]]>"),
+        task('<text><status value="generated"/><div xmlns="http://www.w3.org/1999/xhtml"><svg xmlns="http://www.w3.org/2000/svg"/></div></text>'),
+        task('<text><status value="generated"/><div xmlns="http://www.w3.org/1999/xhtml" xmlns:x="urn:x" x:y="z"/></text>'),
+        task('<text><status value="generated"/><div xmlns="http://www.w3.org/1999/xhtml">' + "<b>" * 60 + "</b>" * 60 + "</div></text>"),
+        task("<code>" * 10_000),
+        task("<extension>" * 3_000 + "</extension>" * 3_000),
+        ("<a>" * 30_000).encode(),
+        ("<" * 90_000).encode(),
+        b"<Task " + b" ".join(b'a%d="1"' % n for n in range(9_000)) + b"/>",
+        b"<Task " + b" ".join(b'xmlns:a%d="urn:%d"' % (n, n) for n in range(3_000)) + b"/>",
+        b"<Task " + b"a" * 90_000 + b"/>",
+        task("<note/>" * 6_000),
+        task('<description value="' + "a" * 100_000 + '"/>'),
+        task("").replace(b"Task", b"Task:x"),
+        task("").decode().encode("utf-16"),
+        task("").decode().encode("utf-16-be"),
+        task("").decode().encode("utf-32"),
+        b'<?xml version="1.0" encoding="UTF-7"?>' + task(""),
+        b'<?xml version="1.0" encoding="UTF-16"?>' + task(""),
+        b"\x00" + task(""), task("") + b"\x00", b"", b" ", b"<", b"<>", b"</Task>", b"Task", b"{}", b'{"resourceType":"Task"}', b"<!-- -->",
+        task("<!-- -- -->"), task("<!--"), task("<status value='draft'"), HEAD.encode(), task("") + b"</Task>",
+        b'<html xmlns="http://www.w3.org/1999/xhtml"><body/></html>',
+        b'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body/></s:Envelope>',
+        b'<Resource xmlns="http://hl7.org/fhir"/>', b'<Element xmlns="http://hl7.org/fhir"/>', b'<Condition xmlns="http://hl7.org/fhir"/>',
+        b'<div xmlns="http://www.w3.org/1999/xhtml"/>',
+    )  # fmt: skip
+
+
+HOSTILE = list(hostile_texts())
+
+
+def test_there_are_more_than_forty_hostile_texts():
+    assert len(HOSTILE) > 60
+
+
+@pytest.mark.parametrize("data", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_text_is_refused_quickly_and_without_repeating_it(data):
+    started = time.perf_counter()
+    with pytest.raises(Unreadable) as refusal:
+        xml.read(data, limits=SMALL)
+    assert time.perf_counter() - started < 0.25
+    for fault in refusal.value.faults:
+        told = f"{refusal.value!r} {fault} {fault.as_line('sv')} {fault.as_line('en')}"
+        assert CANARY not in told
+        assert "{" not in fault.says("sv") + fault.says("en")
+    assert refusal.value.__cause__ is None
+    assert refusal.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("inner", "seconds"),
+    [("<extension url='" + "x" * 3_000_000 + "'><valueString value='" + "y" * 1_500_000 + "'/></extension>", 1), ("<note><text value='x'/></note>" * 60_000, 4)],
+    ids=("two long values", "many elements"),
+)  # fmt: skip
+def test_a_large_body_costs_in_proportion(inner, seconds):
+    started = time.perf_counter()
+    xml.read(task(inner))
+    assert time.perf_counter() - started < seconds
+
+
+def test_a_long_list_of_primitives_is_read_in_linear_time():
+    def took(count):
+        data = (
+            '<Patient xmlns="http://hl7.org/fhir"><name>' + '<given value="x"/>' * count + "</name></Patient>"
+        ).encode()
+        started = time.perf_counter()
+        xml.read(data)
+        return time.perf_counter() - started
+
+    took(100)
+    assert took(40_000) < 40 * max(took(4_000), 0.001)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=100).map(task))
+def test_any_bytes_are_read_or_refused(data):
+    try:
+        resource = xml.read(data)
+    except Unreadable:
+        return
+    assert xml.read(xml.write(resource)) == resource
+
+
+@pytest.mark.parametrize(
+    ("resource", "code", "where"),
+    [
+        ({"resourceType": "Task", "statuz": "x"}, "unknown-element", "Task"),
+        ({"resourceType": "Task", "code": {"resourceType": "Task"}}, "unknown-element", "Task.code"),
+        ({"resourceType": "Task", "_code": {"id": "x"}}, "unknown-element", "Task"),
+        ({"resourceType": "Task", "status": ["draft"]}, "misfit", "Task.status"),
+        ({"resourceType": "Task", "note": {"text": "x"}}, "misfit", "Task.note[0]"),
+        ({"resourceType": "Task", "note": []}, "misfit", "Task.note[0]"),
+        ({"resourceType": "Task", "note": [{"text": "x"}, {"text": 1}]}, "misfit", "Task.note[1].text"),
+        ({"resourceType": "Task", "restriction": {"repetitions": "1"}}, "misfit", "Task.restriction.repetitions"),
+        ({"resourceType": "Task", "restriction": {"repetitions": True}}, "misfit", "Task.restriction.repetitions"),
+        ({"resourceType": "Task", "input": [{"valueBoolean": 1}]}, "misfit", "Task.input[0].value"),
+        ({"resourceType": "Task", "status": None}, "empty", "Task.status"),
+        ({"resourceType": "Task", "for": "x"}, "misfit", "Task.for"),
+        ({"resourceType": "Task", "text": {"div": "<div>x</div>"}}, "narrative", "Task.text.div"),
+        ({"resourceType": "Task", "text": {"div": '<div xmlns="http://www.w3.org/1999/xhtml">&nbsp;</div>'}}, "narrative", "Task.text.div"),
+        ({"resourceType": "Task", "text": {"div": 7}}, "misfit", "Task.text.div"),
+        ({"resourceType": "Task", "contained": [{"resourceType": "Tusk"}]}, "resource-type", "Task.contained[0]"),
+        ({"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Task", "x": 1}}]}, "unknown-element", "Bundle.entry[0].resource"),
+        ({"status": "draft"}, "resource-type", ""),
+        ({"resourceType": "Task", "description": "\x01"}, "unwritable", "Task"),
+        ({"resourceType": "Task", "description": "\ud800"}, "unwritable", "Task"),
+    ],
+    ids=range(20),
+)  # fmt: skip
+def test_what_xml_or_the_definitions_cannot_hold_is_not_written(resource, code, where):
+    with pytest.raises(Invalid) as refusal:
+        xml.write(resource)
+    assert (refusal.value.first.code, refusal.value.first.where) == (f"wire.{code}", where)
+
+
+def test_a_narrative_in_another_spelling_is_written_in_the_canonical_one():
+    div = "<div xmlns='http://www.w3.org/1999/xhtml'><p  title = 'a'>x</p ><br></br>&#229;<![CDATA[<]]><!-- c --></div>"
+    written = xml.read(xml.write({"resourceType": "Task", "text": {"status": "generated", "div": div}}))
+    assert written["text"]["div"] == '<div xmlns="http://www.w3.org/1999/xhtml"><p title="a">x</p><br/>å&lt;</div>'
+
+
+def test_json_and_xml_of_one_resource_read_as_one():
+    resource = {"resourceType": "Task", "status": "draft", "intent": "plan", "note": [{"text": "a"}]}
+    assert json.read(standard_json.dumps(resource).encode()) == xml.read(xml.write(resource))
