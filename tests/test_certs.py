@@ -3,13 +3,12 @@ import stat
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from adapter.certs import Authority, create_signing_key, peer_identity
+from adapter.errors import Denied
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from joserfc.jwk import KeySet
-
-from adapter.certs import Authority, create_signing_key, peer_identity
-from adapter.errors import Denied
 
 HSA_ID = "TSTNMT2321000016-A001"
 
