@@ -2,11 +2,10 @@
 The SQLite file: one thread writes, with group commit; a few threads read, each on its own connection.
 
 Writes that arrive while a commit is being flushed wait together and become the next commit: one flush for all of them.
-Each runs in a savepoint of its own, so one that fails takes nothing with it. A job resolves only after the commit
-(WAL, ``synchronous=FULL``: it is on disk). Several processes may open the same file.
+If one of them fails, all run again, each in a savepoint of its own, so that it takes nothing with it. A job resolves only
+after the commit (WAL, ``synchronous=FULL``: it is on disk). Several processes may open the same file.
 
-An operation may run twice: when a commit fails, its members are tried again one at a time. So operations change nothing
-but the database.
+So an operation may run twice, and changes nothing but the database.
 """
 
 from __future__ import annotations
@@ -216,41 +215,41 @@ class _Writer:
                 return
 
     def _serve(self, tasks: list[_Task]) -> None:
+        """Commit the tasks together: at full speed, or, if one of them fails, each in a savepoint."""
         try:
-            outcomes = self._commit(tasks)
-        except sqlite3.Error as error:
-            if len(tasks) == 1 or _code(error) == "store.busy":
+            outcomes = self._commit(tasks, self._plainly)
+        except Exception:  # noqa: BLE001  whose it is comes out the second time
+            try:
+                outcomes = self._commit(tasks, self._in_savepoint)
+            except sqlite3.Error as error:
                 outcomes = [partial(task.job.set_exception, wrapped(error)) for task in tasks]
-            else:
-                for task in tasks:
-                    self._serve([task])
-                return
         for tell in outcomes:
             tell()
 
-    def _commit(self, tasks: list[_Task]) -> list[_Outcome]:
+    def _commit(self, tasks: list[_Task], run: Callable[[_Task], _Outcome]) -> list[_Outcome]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            outcomes = [self._attempt(task) for task in tasks]
+            outcomes = [run(task) for task in tasks]
             self._connection.execute("COMMIT")
-        except sqlite3.Error:
+        finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            raise
         return outcomes
 
-    def _attempt(self, task: _Task) -> _Outcome:
+    def _plainly(self, task: _Task) -> _Outcome:
+        return partial(task.job.set_result, task.work(self._transaction))
+
+    def _in_savepoint(self, task: _Task) -> _Outcome:
         self._connection.execute("SAVEPOINT task")
         try:
-            result = task.work(self._transaction)
+            outcome = self._plainly(task)
         except Exception as error:
             if not self._connection.in_transaction:  # SQLite gave up the whole commit: no room, or an I/O error
                 raise
             self._connection.execute("ROLLBACK TO task")
-            self._connection.execute("RELEASE task")
-            return partial(task.job.set_exception, wrapped(error) if isinstance(error, sqlite3.Error) else error)
+            outcome = partial(task.job.set_exception, wrapped(error) if isinstance(error, sqlite3.Error) else error)
         self._connection.execute("RELEASE task")
-        return partial(task.job.set_result, result)
+        return outcome
 
 
 def wrapped(error: sqlite3.Error | OSError) -> StoreFault:

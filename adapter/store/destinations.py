@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from adapter.errors import Fault, Misconfigured
 from adapter.store import audit, lanes
 from adapter.store.database import Transaction
 from adapter.store.instants import instant, maybe_instant, micros
@@ -87,7 +86,7 @@ def record_outcome(tx: Transaction, destination: str, *, ok: bool, now: datetime
     """Count one attempt in the destination's breaker. ``outbox.complete`` does this; probes of other kinds may."""
     row = tx.one("SELECT fails, recent, open_until FROM destination WHERE id = :id", id=destination)
     if row is None:
-        raise _unknown(destination)
+        raise lanes.unknown(destination)
     before = Breaker(row[0], row[1], maybe_instant(row[2]))
     after = before.after(ok=ok, now=now)
     if after != before:
@@ -137,7 +136,7 @@ def overview(tx: Transaction, *, now: datetime) -> list[Overview]:
 
 def _set_paused(tx: Transaction, destination: str, *, paused: bool) -> None:
     if not tx.run("UPDATE destination SET paused = :paused WHERE id = :id", id=destination, paused=int(paused)):
-        raise _unknown(destination)
+        raise lanes.unknown(destination)
 
 
 def _unblock(tx: Transaction, destination: str, at: int) -> None:
@@ -145,7 +144,3 @@ def _unblock(tx: Transaction, destination: str, at: int) -> None:
         "SELECT id FROM lane WHERE destination = :id AND head_seq IS NOT NULL AND due_at IS NULL", id=destination
     ):
         lanes.advance(tx, lane, at)
-
-
-def _unknown(destination: str) -> Misconfigured:
-    return Misconfigured(Fault("store.unknown-destination", named=(("destination", destination),)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from adapter.store.database import Row, Transaction
-from adapter.store.instants import instant, micros
+from adapter.store.instants import instant, micros, new_id
 from adapter.store.records import RecordRef
 
 _ENTERED = """
@@ -37,7 +37,7 @@ class Disclosure:
 class Entered:
     """A disclosure as it was entered."""
 
-    id: int
+    id: str
     at: datetime
     patient_key: str = field(repr=False)
     destination: str
@@ -69,14 +69,16 @@ def enter(  # noqa: PLR0913  named by the caller
     request_id: str,
     purpose: str,
     now: datetime,
-) -> int:
+) -> str:
     """Enter a disclosure; its id. For answers to reads there is no message: give the request's id as both."""
-    recipient = tx.keys.seal(disclosure.recipient.encode(), "disclosure", message_id)
-    row = tx.one(
+    entered = new_id(now)
+    recipient = tx.keys.seal(disclosure.recipient.encode(), "disclosure", entered)
+    tx.run(
         """
-        INSERT INTO disclosure (at, patient_key, destination, message_id, request_id, purpose, categories, recipient)
-        VALUES (:at, :patient_key, :destination, :message_id, :request_id, :purpose, :categories, :recipient) RETURNING id
+        INSERT INTO disclosure (id, at, patient_key, destination, message_id, request_id, purpose, categories, recipient)
+        VALUES (:id, :at, :patient_key, :destination, :message_id, :request_id, :purpose, :categories, :recipient)
         """,
+        id=entered,
         at=micros(now),
         patient_key=patient_key,
         destination=destination,
@@ -86,7 +88,6 @@ def enter(  # noqa: PLR0913  named by the caller
         categories=json.dumps(sorted(disclosure.categories)),
         recipient=recipient,
     )
-    entered = int(row[0]) if row else 0
     for role, refs in (("record", disclosure.records), ("consent", disclosure.consents)):
         for record_id, version in sorted(set(refs)):
             tx.run(
@@ -101,7 +102,7 @@ def enter(  # noqa: PLR0913  named by the caller
 
 def of_patient(tx: Transaction, patient_key: str) -> list[Entered]:
     """Everything that was disclosed about a patient, the oldest first."""
-    rows = tx.all(_ENTERED + " WHERE d.patient_key = :patient_key ORDER BY d.id", patient_key=patient_key)
+    rows = tx.all(_ENTERED + " WHERE d.patient_key = :patient_key ORDER BY d.at, d.id", patient_key=patient_key)
     return [_entered(tx, row) for row in rows]
 
 
@@ -111,7 +112,7 @@ def on_consent(tx: Transaction, consent_id: str) -> list[Entered]:
         _ENTERED
         + """
         JOIN disclosure_ref r ON r.disclosure_id = d.id
-        WHERE r.record_id = :consent_id AND r.role = 'consent' GROUP BY d.id ORDER BY d.id
+        WHERE r.record_id = :consent_id AND r.role = 'consent' GROUP BY d.id ORDER BY d.at, d.id
         """,
         consent_id=consent_id,
     )
@@ -141,13 +142,13 @@ def refs_from(stored: str) -> tuple[RecordRef, ...]:
 
 
 def _entered(tx: Transaction, row: Row) -> Entered:
-    number, at, patient_key, destination, message_id, request_id, purpose, categories, recipient = row
+    entered, at, patient_key, destination, message_id, request_id, purpose, categories, recipient = row
     refs: dict[str, list[RecordRef]] = {"record": [], "consent": []}
     for role, record_id, version in tx.all(
         "SELECT role, record_id, version FROM disclosure_ref WHERE disclosure_id = :id ORDER BY record_id, version",
-        id=number,
+        id=entered,
     ):
         refs[role].append(RecordRef(record_id, version))
-    opened = tx.keys.open(recipient, "disclosure", message_id).decode()
+    opened = tx.keys.open(recipient, "disclosure", entered).decode()
     disclosure = Disclosure(opened, tuple(refs["record"]), tuple(refs["consent"]), tuple(json.loads(categories)))
-    return Entered(number, instant(at), patient_key, destination, message_id, request_id, purpose, disclosure)
+    return Entered(entered, instant(at), patient_key, destination, message_id, request_id, purpose, disclosure)

@@ -81,7 +81,8 @@ def accept(  # noqa: PLR0913  named by the caller
     if answered is not None:
         return answered
     stored = tuple(_put(tx, arrival, record, now) for record in records)
-    messages = tuple(outbox.enqueue(tx, send, now=now) for send in sends)
+    newest = {new.record_id: new.ref for new in stored}
+    messages = tuple(outbox.enqueue(tx, send, now=now, newest=newest) for send in sends)
     audit.append(tx, entries, now=now)
     response = respond(stored, messages)
     _remember(tx, arrival, response, now)

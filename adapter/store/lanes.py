@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from adapter.errors import Fault, Misconfigured
-from adapter.store.database import Transaction
+from adapter.store.database import Row, Transaction
 
 
 def join(tx: Transaction, destination: str, patient_key: str, *, urgent: bool, at: int) -> tuple[int, int]:
@@ -13,24 +15,17 @@ def join(tx: Transaction, destination: str, patient_key: str, *, urgent: bool, a
     Raises:
         Misconfigured: ``store.unknown-destination``.
     """
-    place = tx.one(
-        """
-        INSERT INTO lane (destination, patient_key, urgent, tail_seq, head_seq, due_at, fence)
-        SELECT id, :patient_key, :urgent, 1, 1, :at, 0 FROM destination WHERE id = :destination
-        ON CONFLICT (patient_key, destination, urgent) DO UPDATE SET
-            tail_seq = lane.tail_seq + 1,
-            head_seq = coalesce(lane.head_seq, lane.tail_seq + 1),
-            due_at = CASE WHEN lane.head_seq IS NULL THEN :at ELSE lane.due_at END
-        RETURNING id, tail_seq
-        """,
-        destination=destination,
-        patient_key=patient_key,
-        urgent=int(urgent),
-        at=at,
+    lane, tail, head = _lane(tx, destination, patient_key, urgent=urgent) or _new_lane(
+        tx, destination, patient_key, urgent=urgent
     )
-    if place is None:
-        raise Misconfigured(Fault("store.unknown-destination", named=(("destination", destination),)))
-    return place[0], place[1]
+    seq: int = tail + 1
+    if head is None:
+        tx.run(
+            "UPDATE lane SET tail_seq = :seq, head_seq = :seq, due_at = :at WHERE id = :lane", lane=lane, seq=seq, at=at
+        )
+    else:
+        tx.run("UPDATE lane SET tail_seq = :seq WHERE id = :lane", lane=lane, seq=seq)
+    return lane, seq
 
 
 def advance(tx: Transaction, lane: int, at: int) -> None:
@@ -85,3 +80,28 @@ def in_flight(tx: Transaction, lane: int, seq: int, at: int) -> bool:
         )
         is not None
     )
+
+
+def _lane(tx: Transaction, destination: str, patient_key: str, *, urgent: bool) -> Row | None:
+    return tx.one(
+        "SELECT id, tail_seq, head_seq FROM lane WHERE patient_key = :patient_key AND destination = :destination AND urgent = :urgent",
+        patient_key=patient_key,
+        destination=destination,
+        urgent=int(urgent),
+    )
+
+
+def _new_lane(tx: Transaction, destination: str, patient_key: str, *, urgent: bool) -> Row:
+    if tx.one("SELECT 1 FROM destination WHERE id = :id", id=destination) is None:
+        raise unknown(destination)
+    tx.run(
+        "INSERT INTO lane (destination, patient_key, urgent, tail_seq, fence) VALUES (:destination, :patient_key, :urgent, 0, 0)",
+        destination=destination,
+        patient_key=patient_key,
+        urgent=int(urgent),
+    )
+    return cast("Row", _lane(tx, destination, patient_key, urgent=urgent))
+
+
+def unknown(destination: str) -> Misconfigured:
+    return Misconfigured(Fault("store.unknown-destination", named=(("destination", destination),)))

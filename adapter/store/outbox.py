@@ -18,17 +18,16 @@ Withdrawals (``urgent``) have lanes of their own, claimed before all others.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
-from uuid import uuid4
 
 from adapter.errors import Conflict, Fault
 from adapter.store import audit, destinations, disclosures, lanes, records
 from adapter.store.database import Row, Transaction
 from adapter.store.disclosures import Disclosure, refs_from
-from adapter.store.instants import instant, micros
+from adapter.store.instants import instant, micros, new_id
 from adapter.store.records import RecordRef
 
 
@@ -72,9 +71,9 @@ class Claim:
     queued_at: datetime
     body_digest: bytes | None = field(repr=False)
 
-    def request_id_for(self, body_digest: bytes) -> str:
+    def request_id_for(self, body_digest: bytes, *, now: datetime) -> str:
         """The request id to send these bytes with: the same as before, or a new one if the body has changed."""
-        return self.request_id if self.body_digest in (None, body_digest) else str(uuid4())
+        return self.request_id if self.body_digest in {None, body_digest} else new_id(now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +150,18 @@ class Waiting:
     in_flight: bool
 
 
-def enqueue(tx: Transaction, send: Send, *, now: datetime) -> str:
+def enqueue(tx: Transaction, send: Send, *, now: datetime, newest: Mapping[str, RecordRef] | None = None) -> str:
     """
-    Put a message at the end of its lane; its message id.
+    Put a message at the end of its lane; its message id. ``newest`` spares the search for versions that are known.
 
     Raises:
         Misconfigured: ``store.unknown-destination``. Conflict: ``store.unknown-record``.
     """
     at = micros(now)
-    refs = [records.newest_ref(tx, record) if isinstance(record, str) else record for record in send.records]
+    known = newest or {}
+    refs = [(known.get(ref) or records.newest_ref(tx, ref)) if isinstance(ref, str) else ref for ref in send.records]
     lane, seq = lanes.join(tx, send.destination, send.patient_key, urgent=send.urgent, at=at)
-    message_id = str(uuid4())
+    message_id = new_id(now)
     tx.run(
         """
         INSERT INTO outbox (lane_id, seq, destination, message_id, request_id, correlation_id, purpose, records, state,
@@ -173,7 +173,7 @@ def enqueue(tx: Transaction, send: Send, *, now: datetime) -> str:
         seq=seq,
         destination=send.destination,
         message_id=message_id,
-        request_id=str(uuid4()),
+        request_id=new_id(now),
         correlation_id=send.correlation_id,
         purpose=send.purpose,
         records=json.dumps(refs),
