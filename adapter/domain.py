@@ -10,7 +10,7 @@ import re
 import unicodedata
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +29,9 @@ from pydantic import (
 from adapter.dates import Moment
 from adapter.errors import Fault, Invalid
 from adapter.sweden import HsaId, Mode, OrganisationNumber, check_person_number, identifier_systems
+
+
+T = TypeVar("T")
 
 
 def _plain(text: str) -> str:
@@ -568,12 +571,19 @@ def read_record(
     Raises:
         Invalid: every fault of the document, each with the field's path and the rule; never a value.
     """
+    return read_part(_ANY, document, mode=mode, today=today)
+
+
+def read_part(
+    kind: TypeAdapter[T], document: Any, *, mode: Mode = "production", today: date | None = None
+) -> tuple[T, tuple[Fault, ...]]:
+    """As ``read_record``, for any closed form that is built of parts."""
     warnings: list[str] = []
     try:
-        record = _ANY.validate_python(document, context={"mode": mode, "today": today, "warnings": warnings})
+        part = kind.validate_python(document, context={"mode": mode, "today": today, "warnings": warnings})
     except ValidationError as error:
         raise Invalid([_fault(found) for found in error.errors(include_input=False, include_url=False)]) from None
-    return record, tuple(Fault("record.check-digit", "patient.identity", severity="warning") for _ in warnings)
+    return part, tuple(Fault("record.check-digit", "patient.identity", severity="warning") for _ in warnings)
 
 
 def written_record(record: Record) -> dict[str, Any]:

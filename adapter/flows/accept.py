@@ -1,0 +1,190 @@
+"""The local system hands over records and says to whom each is to be sent. Stored and queued in one commit, then answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import uuid4
+
+from pydantic import Field, TypeAdapter
+
+from adapter.domain import (
+    BusinessId,
+    Consent,
+    ConsentState,
+    Line,
+    Part,
+    Purpose,
+    Record,
+    read_part,
+    read_record,
+
+)
+from adapter.errors import AdapterError, Fault, Invalid
+from adapter.flows.adapter import Adapter
+from adapter.store import audit, inbox, outbox, records
+from adapter.store.outbox import Send
+from adapter.store.records import Stored, Version
+from adapter.wire import json
+
+SOURCE: Final = "local"
+
+
+class Delivery(Part):
+    """Send this record, of the submission or accepted earlier, to these destinations."""
+
+    record: BusinessId
+    to: tuple[Line, ...] = Field(min_length=1)
+    purpose: Purpose | None = None
+
+
+class Submission(Part):
+    """What the local system hands over: records in their JSON form, and what to send."""
+
+    records: tuple[Any, ...] = Field(default=(), max_length=1000)
+    send: tuple[Delivery, ...] = Field(default=(), max_length=1000)
+
+
+SUBMISSION: Final = TypeAdapter(Submission)
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """
+    What to answer: the stored ``answer`` (docs/api.md); ``replayed``: this request had been accepted before;
+    ``under_way``: messages that were leaving when a consent was withdrawn, and that had not ended after the longest wait.
+    """
+
+    answer: dict[str, Any]
+    replayed: bool
+    under_way: tuple[str, ...] = ()
+
+
+async def accept(
+    adapter: Adapter, document: Any, *, caller: str, request_id: str | None = None, correlation_id: str | None = None
+) -> Acceptance:
+    """
+    Take over a submission.
+
+    With ``request_id`` the same submission again gets the same answer and takes effect once. A submission that withdraws
+    a consent is answered when no attempt that the consent covered is under way any more, or the longest send has timed out.
+
+    Raises:
+        Invalid: a record or a delivery is not what it must be; every fault is named.
+        Conflict: an older version, or another content under the same version or request id.
+    """
+    now = adapter.clock()
+    submission, _ = read_part(SUBMISSION, document)
+    taken, warnings = _records(adapter, submission)
+    sends = await _sends(adapter, submission, taken, correlation_id or str(uuid4()))
+    await adapter.refuse_older(SOURCE, taken)
+    arrival = inbox.Arrival(
+        source=SOURCE,
+        request_id=request_id or str(uuid4()),
+        digest=adapter.keys.fingerprint(json.canonical(document)),
+        origin="local",
+    )
+
+    def respond(stored: tuple[Stored, ...], messages: tuple[str, ...]) -> bytes:
+        return json.write(
+            {
+                "records": [
+                    {"id": record.id.model_dump(), "kind": record.record, "state": "unchanged" if kept.unchanged else "stored"}
+                    for record, kept in zip(taken, stored, strict=True)
+                ],
+                "messages": [
+                    {"id": message, "to": send.destination, "state": "queued"}
+                    for message, send in zip(messages, sends, strict=True)
+                ],
+                "warnings": [{"code": fault.code, "where": fault.where} for fault in warnings],
+            }
+        )
+
+    accepted = await adapter.store.write(
+        inbox.accept,
+        arrival,
+        records=[adapter.new_record(SOURCE, record) for record in taken],
+        sends=sends,
+        entries=[
+            audit.Entry("record.accepted", caller, adapter.record_id(SOURCE, record.id), patient_key=adapter.patient_key(record))
+            for record in taken
+        ],
+        respond=respond,
+        now=now,
+    )
+    adapter.wake()
+    return Acceptance(json.read(accepted.response), accepted.replayed, await _still_under_way(adapter, taken))
+
+
+def _records(adapter: Adapter, submission: Submission) -> tuple[list[Record], list[Fault]]:
+    taken: list[Record] = []
+    warnings: list[Fault] = []
+    faults: list[Fault] = []
+    for number, document in enumerate(submission.records):
+        try:
+            record, noted = read_record(document, mode=adapter.settings.mode, today=adapter.clock().date())
+        except AdapterError as error:
+            faults.extend(_inside(fault, number) for fault in error.faults)
+            continue
+        if not record.provider.hsa_id.same(adapter.settings.region.provider):
+            faults.append(Fault("exchange.foreign-provider", f"records[{number}].provider.hsa_id", "lag (2019:1297) 1 §"))
+        taken.append(record)
+        warnings.extend(_inside(fault, number) for fault in noted)
+    if faults:
+        raise Invalid(faults)
+    return taken, warnings
+
+
+def _inside(fault: Fault, number: int) -> Fault:
+    return Fault(fault.code, f"records[{number}].{fault.where}", fault.why, severity=fault.severity)
+
+
+async def _sends(adapter: Adapter, submission: Submission, taken: Sequence[Record], correlation_id: str) -> list[Send]:
+    here = {record.id: adapter.patient_key(record) for record in taken}
+    sends: list[Send] = []
+    faults: list[Fault] = []
+    for number, delivery in enumerate(submission.send):
+        record_id = adapter.record_id(SOURCE, delivery.record)
+        patient_key = here.get(delivery.record) or await _patient_of(adapter, record_id)
+        if patient_key is None:
+            faults.append(Fault("exchange.unknown-record", f"send[{number}].record"))
+            continue
+        for place, name in enumerate(delivery.to):
+            recipient = adapter.recipients.get(name)
+            if recipient is None:
+                faults.append(Fault("exchange.unknown-recipient", f"send[{number}].to[{place}]"))
+                continue
+            purpose = delivery.purpose or adapter.usual_purpose(recipient)
+            sends.append(Send(name, patient_key, (record_id,), purpose, correlation_id))
+    if faults:
+        raise Invalid(faults)
+    return sends
+
+
+async def _patient_of(adapter: Adapter, record_id: str) -> str | None:
+    version: Version | None = await adapter.store.read(records.get, record_id)
+    return version.patient_key if version else None
+
+
+async def _still_under_way(adapter: Adapter, taken: Sequence[Record]) -> tuple[str, ...]:
+    """
+    After a withdrawal: wait for the attempts that had begun before it (none begins on the old consent after it), at most
+    as long as the longest send. What is left then is named.
+    """
+    patients = {
+        adapter.patient_key(record)
+        for record in taken
+        if isinstance(record, Consent) and record.state is not ConsentState.GIVEN
+    }
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + max((d.send_timeout_s for d in adapter.settings.destinations), default=0)
+    left: list[str] = []
+    for patient in patients:
+        while leaving := await adapter.store.read(outbox.under_way, patient, now=adapter.clock()):
+            if clock() > deadline:
+                left.extend(attempt.message_id for attempt in leaving)
+                break
+            await asyncio.sleep(0.02)
+    return tuple(left)

@@ -1,0 +1,170 @@
+"""The parts of a running adapter, opened from the settings and closed together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random, SystemRandom
+from typing import Self
+from uuid import UUID
+
+from adapter.consent import disclosure
+from adapter.consent.gate import Gate
+from adapter.consent.policy import Recipient, Snapshot
+from adapter.domain import Block, BusinessId, Consent, Purpose, Record, read_record, written_record
+from adapter.errors import Conflict, Fault
+from adapter.mapping import Mapper
+from adapter.settings import Destination, Settings
+from adapter.store import Keys, Store, destinations, load_keys, records
+from adapter.store.records import NewRecord, Version
+from adapter.sweden import person_key
+from adapter.tables import load
+from adapter.transport import Transport, open_transport
+from adapter.wire import json
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Adapter:
+    """
+    One region's adapter. ``clock`` gives aware times in UTC and is the only clock of the flows.
+
+    ``recipients`` and ``transports`` are the configured destinations, by id.
+    """
+
+    settings: Settings
+    store: Store
+    keys: Keys
+    mapper: Mapper
+    gate: Gate
+    recipients: Mapping[str, Recipient]
+    transports: Mapping[str, Transport]
+    clock: Callable[[], datetime] = _now
+    random: Random = field(default_factory=SystemRandom)
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    def open(cls, settings: Settings, *, clock: Callable[[], datetime] = _now) -> Self:
+        """
+        Read keys and tables, open the store, declare the destinations.
+
+        Raises:
+            Misconfigured: keys, tables or destinations cannot be used.
+            StoreFault: the store cannot be opened.
+        """
+        keys = load_keys(settings.store.key_file)
+        mapper = Mapper(load(overlays=settings.overlays))
+        store = Store.open(settings.store.path, keys)
+        declared = [destinations.Destination(d.id, d.max_inflight, d.on_error) for d in settings.destinations]
+        store.write(destinations.declare, declared, now=clock()).result()
+        return cls(
+            settings=settings,
+            store=store,
+            keys=keys,
+            mapper=mapper,
+            gate=Gate(
+                senders=[settings.region.provider],
+                id_key=settings.store.id_key_file.read_bytes(),
+                mapper=mapper,
+            ),
+            recipients={d.id: recipient_of(d) for d in settings.destinations},
+            transports={d.id: open_transport(d) for d in settings.destinations},
+            clock=clock,
+        )
+
+    async def close(self) -> None:
+        """Let go of connections and the store."""
+        for transport in self.transports.values():
+            await transport.close()
+        self.store.close()
+
+    # names in the store
+
+    def record_id(self, source: str, identifier: BusinessId) -> str:
+        """The id under which the store keeps a record of a source: the same for the same business id, and no trace of it."""
+        digest = self.keys.fingerprint(f"{source}|{identifier.system}|{identifier.value}".encode())
+        return str(UUID(bytes=digest[:16], version=5))
+
+    def patient_key(self, record: Record) -> str:
+        identity = record.patient.identity
+        return self.keys.patient_key(person_key(identity.kind, identity.number))
+
+    def new_record(self, source: str, record: Record, *, expected: int | None = None) -> NewRecord:
+        return NewRecord(
+            record_id=self.record_id(source, record.id),
+            kind=record.record,
+            patient_key=self.patient_key(record),
+            body=json.canonical(written_record(record)),
+            expected=expected,
+        )
+
+    def record(self, version: Version) -> Record:
+        """The record that a stored version holds; it was checked when it came."""
+        return read_record(json.read(version.body), mode="test")[0]
+
+    async def refuse_older(self, source: str, taken: Iterable[Record]) -> None:
+        """
+        Versions only rise, and one version has one content.
+
+        Raises:
+            Conflict: ``exchange.older-version``, ``exchange.same-version``.
+        """
+        for number, record in enumerate(taken):
+            kept = await self.store.read(records.get, self.record_id(source, record.id))
+            if kept is None:
+                continue
+            newest = self.record(kept)
+            if record.version < newest.version:
+                raise Conflict(Fault("exchange.older-version", f"records[{number}].version"))
+            if record.version == newest.version and record != newest:
+                raise Conflict(Fault("exchange.same-version", f"records[{number}].version"))
+
+    # what a decision needs
+
+    def snapshot(self, record: Record, stored: records.Snapshot) -> Snapshot:
+        """The patient's consents and blocks as the gate reads them: our own only, never what a peer has written."""
+        ours = [self.record(version) for version in stored.records if version.origin == "local"]
+        return Snapshot(
+            patient=record.patient.identity,
+            consent_version=stored.consent_version,
+            consents=tuple(each for each in ours if isinstance(each, Consent)),
+            blocks=tuple(each for each in ours if isinstance(each, Block)),
+        )
+
+    def usual_purpose(self, recipient: Recipient) -> Purpose:
+        """The purpose for a type of recipient where the sender names none: the first that its disclosure table allows."""
+        allowed = disclosure.load().of[recipient.type].purposes
+        return next(purpose for purpose in Purpose if purpose in allowed)
+
+    # waking the dispatcher
+
+    def wake(self) -> None:
+        """Something was queued."""
+        self._woken.set()
+
+    async def woken(self, at_most_s: float) -> None:
+        """Wait until something is queued, at most so long."""
+        try:
+            await asyncio.wait_for(self._woken.wait(), at_most_s)
+        except TimeoutError:
+            return
+        finally:
+            self._woken.clear()
+
+
+def recipient_of(destination: Destination) -> Recipient:
+    """Whom a configured destination belongs to, as the gate compares it."""
+    return Recipient(
+        destination=destination.id,
+        type=destination.recipient,
+        organisation_number=destination.organisation_number,
+        hsa_id=destination.hsa_id,
+        provider_hsa_id=destination.hsa_id if destination.recipient == "vard" else None,
+        allows_protected_identity=destination.allows_protected_identity,
+        format=destination.format,
+    )

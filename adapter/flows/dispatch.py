@@ -1,0 +1,171 @@
+"""
+What is queued is sent: a lane is claimed, the gate decides at this moment, and what it clears goes to the transport.
+
+A queue holds references, never cleared bytes. Between decision and first byte the attempt is committed against the
+version of the patient's consents that was decided on; if that has changed, the gate decides again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import Final
+
+from adapter.consent.gate import Cleared, Withheld
+from adapter.domain import Purpose
+from adapter.errors import AdapterError
+from adapter.flows.adapter import Adapter
+from adapter.store import Transaction, audit, outbox, records
+from adapter.store.disclosures import Disclosure
+from adapter.store.outbox import Begun, Claim, Dead, Delivered, Outcome, Refused, Retry
+from adapter.store.records import RecordRef, Version
+from adapter.store.schedule import next_try
+from adapter.transport import Receipt
+
+log = logging.getLogger("adapter.dispatch")
+
+LEASE: Final = timedelta(seconds=150)
+"""Longer than the longest send (120 s): an attempt never outlives its lease."""
+_DECIDE_AGAIN: Final = 20
+_POLL_S: Final = 1.0
+
+
+class Dispatcher:
+    """Claims what is due and delivers it, many lanes at a time, each lane in order. Any number may share one store."""
+
+    def __init__(self, adapter: Adapter, *, owner: str, lanes: int = 64) -> None:
+        self.adapter, self.owner, self.lanes = adapter, owner, lanes
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Until cancelled; then what is under way ends first."""
+        try:
+            while True:
+                if not await self.once():
+                    await self.adapter.woken(_POLL_S)
+        finally:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def once(self) -> bool:
+        """Claim what is due and start to deliver it. False: nothing more to claim now."""
+        free = self.lanes - len(self._tasks)
+        if free <= 0:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            return True
+        claims = await self.adapter.store.write(
+            outbox.claim, owner=self.owner, now=self.adapter.clock(), lease=LEASE, limit=free
+        )
+        for claim in claims:
+            task = asyncio.create_task(self._deliver(claim))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+        return bool(claims)
+
+    async def drain(self) -> None:
+        """Deliver all that is due now, and return when nothing is under way. For tests, exports and `koord send`."""
+        while await self.once() or self._tasks:
+            if self._tasks:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self.adapter.wake()
+
+    async def _deliver(self, claim: Claim) -> None:
+        try:
+            await deliver(self.adapter, claim)
+        except AdapterError as error:
+            # The lease runs out and the message is claimed again: nothing is lost.
+            log.error("attempt failed: %s", error.first.code, extra={"message_id": claim.message_id})  # noqa: TRY400  a trace could hold content
+
+
+async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
+    """One attempt. None: the lane was no longer ours, and nothing was sent."""
+    for _ in range(_DECIDE_AGAIN):
+        record, stored = await adapter.store.read(_looked_up, claim)
+        known = adapter.record(record)
+        result = adapter.gate.clear(
+            known,
+            destination=adapter.recipients[claim.destination],
+            purpose=Purpose(claim.purpose),
+            snapshot=adapter.snapshot(known, stored),
+            now=adapter.clock(),
+            request_id=claim.request_id,
+            correlation_id=claim.correlation_id,
+        )
+        if isinstance(result, Withheld):
+            return await _finish(adapter, claim, Refused("withheld", result.decision.reason), None, result)
+        digest = adapter.keys.fingerprint(result.body)
+        request_id = claim.request_id_for(digest, now=adapter.clock())
+        cleared = result if request_id == claim.request_id else adapter.gate.renamed(result, request_id)
+        begun = await adapter.store.write(
+            outbox.begin,
+            claim,
+            consent_version=stored.consent_version,
+            body_digest=digest,
+            request_id=request_id,
+            now=adapter.clock(),
+        )
+        if begun.status == "started":
+            receipt = await adapter.transports[claim.destination].send(cleared)
+            return await _finish(adapter, claim, _outcome(adapter, claim, cleared, receipt), begun, cleared)
+        if begun.status == "lost":
+            return None
+    await adapter.store.write(outbox.give_back, claim)
+    return None
+
+
+def _looked_up(tx: Transaction, claim: Claim) -> tuple[Version, records.Snapshot]:
+    """The record and the patient's consents in one view."""
+    ref = claim.records[0]
+    version = records.get(tx, ref.record_id, ref.version)
+    if version is None:
+        raise LookupError("a queued record is always kept")
+    return version, records.consents(tx, claim.patient_key)
+
+
+def _outcome(adapter: Adapter, claim: Claim, cleared: Cleared, receipt: Receipt) -> Outcome:
+    if receipt.outcome in {"delivered", "duplicate"}:
+        return Delivered(
+            Disclosure(
+                recipient=claim.destination,
+                records=claim.records,
+                consents=tuple(RecordRef(name, version) for name, version in cleared.consent_versions),
+                categories=tuple(cleared.categories),
+            )
+        )
+    if receipt.outcome == "retry":
+        now = adapter.clock()
+        after = None if receipt.retry_after_s is None else timedelta(seconds=receipt.retry_after_s)
+        due = next_try(
+            claim.tries + 1, queued_at=claim.queued_at, now=now, rng=adapter.random, urgent=claim.urgent, retry_after=after
+        )
+        return Dead("expired", peer_failed=True) if due is None else Retry(due, receipt.reason)
+    return Dead(receipt.reason)
+
+
+async def _finish(
+    adapter: Adapter, claim: Claim, outcome: Outcome, begun: Begun | None, decided: Cleared | Withheld
+) -> Outcome:
+    kind = type(outcome).__name__.lower()
+    reason = "" if isinstance(outcome, Delivered) else outcome.reason
+    entry = audit.Entry(
+        f"message.{kind}",
+        "adapter",
+        claim.message_id,
+        outcome="refused" if isinstance(outcome, Refused) else "ok",
+        reason=reason,
+        patient_key=claim.patient_key,
+    )
+    await adapter.store.write(
+        outbox.complete,
+        claim,
+        outcome,
+        attempt=begun.attempt if begun else None,
+        entries=[entry],
+        now=adapter.clock(),
+        explanation=decided.explanation,
+    )
+    log.info(kind, extra={"message_id": claim.message_id, "destination": claim.destination, "reason": reason})
+    return outcome

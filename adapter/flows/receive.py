@@ -1,0 +1,145 @@
+"""A peer sends resources: checked, mapped to records, and stored with what was lost, in one commit; then answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from adapter.domain import Block, Consent, Record
+from adapter.errors import Conflict, Denied, Fault, Invalid, Unmappable
+from adapter.flows.adapter import Adapter
+from adapter.mapping import Reading, Resource, resources_of
+from adapter.store import audit, inbox, records
+from adapter.store.records import Stored
+from adapter.sweden import HsaId, OrganisationNumber, person_key
+from adapter.transport.login import Caller
+from adapter.validation import validate
+from adapter.wire import json
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One record as it was stored: ``id`` is the logical id of its focus here, ``version`` its ETag, ``created``: it is new."""
+
+    type: str
+    id: str
+    version: int
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """``written`` in the order of the records in the body; ``losses``: what the records cannot hold, named."""
+
+    written: tuple[Written, ...]
+    losses: tuple[Fault, ...]
+    replayed: bool
+
+
+async def receive(  # noqa: PLR0913  named by the caller
+    adapter: Adapter,
+    body: Resource,
+    *,
+    original: bytes,
+    caller: Caller,
+    request_id: str | None = None,
+    expected: int | None = None,
+) -> Received:
+    """
+    Take over what a peer sends: one resource, or a transaction or collection Bundle. ``original`` is kept, encrypted.
+
+    With ``request_id`` the same body again gets the same answer and takes effect once. ``expected``: the version that the
+    record must have now (If-Match), 0 for none.
+
+    Raises:
+        Invalid, Unmappable: every fault, by FHIR path; nothing is stored.
+        Denied: the peer may not write this. Conflict: a stale version, or another body under the same request id.
+    """
+    now = adapter.clock()
+    faults = [fault for fault in validate(body) if fault.severity == "error"]
+    if faults:
+        raise Invalid(faults)
+    reading = adapter.mapper.from_fhir(resources_of(body), mode=adapter.settings.mode, today=now.date())
+    _about_one_patient(reading.records)
+    _in_the_peers_own_name(adapter, reading.records, caller)
+    taken = await _not_superseded(adapter, caller.peer, reading)
+    arrival = inbox.Arrival(
+        source=caller.peer,
+        request_id=request_id or str(uuid4()),
+        digest=adapter.keys.fingerprint(json.canonical(body)),
+        origin="peer",
+        original=original,
+        loss=json.write([{"code": loss.code, "where": loss.where} for loss in reading.losses]),
+    )
+
+    def respond(stored: tuple[Stored, ...], _: tuple[str, ...]) -> bytes:
+        kept = {one.record_id: one.version for one in stored}
+        return json.write([[_focus(record), adapter.record_id(caller.peer, record.id), kept] for record in reading.records])
+
+    accepted = await adapter.store.write(
+        inbox.accept,
+        arrival,
+        records=[adapter.new_record(caller.peer, record, expected=expected) for record in taken],
+        sends=(),
+        entries=[
+            audit.Entry("record.received", caller.peer, adapter.record_id(caller.peer, r.id), patient_key=adapter.patient_key(r))
+            for r in taken
+        ],
+        respond=respond,
+        now=now,
+    )
+    written = [await _written(adapter, kind, record_id, kept) for kind, record_id, kept in json.read(accepted.response)]
+    return Received(tuple(written), reading.losses, accepted.replayed)
+
+
+def _about_one_patient(found: Sequence[Record]) -> None:
+    if len({person_key(r.patient.identity.kind, r.patient.identity.number) for r in found}) > 1:
+        raise Unmappable(Fault("exchange.several-patients", "Bundle", "one package, one patient"))
+
+
+def _in_the_peers_own_name(adapter: Adapter, found: Sequence[Record], caller: Caller) -> None:
+    """A peer writes what its own care provider answers for: never a consent or a block, or anything else, in our name."""
+    for record in found:
+        ours = record.provider.hsa_id.same(adapter.settings.region.provider)
+        if ours or isinstance(record, Block) or (isinstance(record, Consent) and not _answers(record, caller)):
+            raise Denied(Fault("exchange.not-yours", f"{_focus(record)}", "consent.md: a consent that the requester wrote for itself"))
+
+
+def _answers(record: Record, caller: Caller) -> bool:
+    """Whether the caller's organisation is the record's care provider."""
+    if isinstance(caller.organisation, HsaId):
+        return caller.organisation.same(record.provider.hsa_id)
+    assert isinstance(caller.organisation, OrganisationNumber)  # noqa: S101  the only other kind
+    return caller.organisation == record.provider.organisation_number
+
+
+async def _not_superseded(adapter: Adapter, source: str, reading: Reading) -> list[Record]:
+    """
+    The records that are not older than what is kept; an older one is acknowledged and ignored (it came out of order).
+
+    Raises:
+        Conflict: ``exchange.same-version``: one version has one content.
+    """
+    taken = []
+    for record in reading.records:
+        kept = await adapter.store.read(records.get, adapter.record_id(source, record.id))
+        newest = adapter.record(kept) if kept else None
+        if newest is not None and record.version == newest.version and record != newest:
+            raise Conflict(Fault("exchange.same-version", f"{_focus(record)}.extension"))
+        if newest is None or record.version >= newest.version:
+            taken.append(record)
+    return taken
+
+
+async def _written(adapter: Adapter, kind: str, record_id: str, kept: dict[str, Any]) -> Written:
+    version = kept.get(record_id)
+    if version is None:
+        newest = await adapter.store.read(records.get, record_id)
+        return Written(kind, record_id, newest.version if newest else 1, created=False)
+    return Written(kind, record_id, int(version), created=version == 1)
+
+
+def _focus(record: Record) -> str:
+    return {"Consent": "Consent", "Block": "Consent", "CarePlan": "CarePlan"}.get(record.record, "Task")
