@@ -18,11 +18,9 @@ from adapter.store.instants import instant, micros
 
 CONSENT_KINDS = frozenset({"Consent", "Block"})
 
-_VERSION = """
-    SELECT v.sequence, v.record_id, v.version, r.kind, r.patient_key, v.source, v.request_id, v.origin, v.received_at, v.body
-    FROM record r JOIN record_version v ON v.record_id = r.record_id
-"""
-_NEWEST = _VERSION + " AND v.version = r.version"
+_VERSION = (
+    "SELECT sequence, record_id, version, kind, patient_key, source, request_id, origin, received_at, body FROM record"
+)
 
 
 class RecordRef(NamedTuple):
@@ -98,37 +96,38 @@ def put(  # noqa: PLR0913  named by the caller
         Conflict: ``store.stale-version`` (412), ``store.record-moved`` (the id is taken by another kind or patient).
     """
     digest = tx.keys.fingerprint(record.body)
-    found = tx.one("SELECT kind, patient_key, version, digest FROM record WHERE record_id = :id", id=record.record_id)
-    newest = 0 if found is None else found[2]
-    if record.expected not in (None, newest):
+    found = tx.one(
+        "SELECT version, digest, kind, patient_key FROM record WHERE record_id = :id ORDER BY version DESC LIMIT 1",
+        id=record.record_id,
+    )
+    newest = 0 if found is None else found[0]
+    if record.expected not in {None, newest}:
         raise Conflict(Fault("store.stale-version", where=f"{record.kind}.version", named=(("newest", str(newest)),)))
-    if found is not None and (found[0], found[1]) != (record.kind, record.patient_key):
-        raise Conflict(Fault("store.record-moved", where=f"{record.kind}.id"))
-    if found is not None and found[3] == digest:
-        return Stored(record.record_id, newest, unchanged=True)
+    if found is not None:
+        if (found[2], found[3]) != (record.kind, record.patient_key):
+            raise Conflict(Fault("store.record-moved", where=f"{record.kind}.id"))
+        if found[1] == digest:
+            return Stored(record.record_id, newest, unchanged=True)
+        tx.run(
+            "UPDATE record SET newest = 0 WHERE record_id = :id AND version = :newest",
+            id=record.record_id,
+            newest=newest,
+        )
     version = newest + 1
     tx.run(
         """
-        INSERT INTO record (record_id, kind, patient_key, version, digest) VALUES (:id, :kind, :patient_key, :version, :digest)
-        ON CONFLICT (record_id) DO UPDATE SET version = :version, digest = :digest
+        INSERT INTO record (record_id, version, newest, kind, patient_key, source, request_id, origin, received_at, digest, body)
+        VALUES (:id, :version, 1, :kind, :patient_key, :source, :request_id, :origin, :at, :digest, :body)
         """,
         id=record.record_id,
+        version=version,
         kind=record.kind,
         patient_key=record.patient_key,
-        version=version,
-        digest=digest,
-    )
-    tx.run(
-        """
-        INSERT INTO record_version (record_id, version, source, request_id, origin, received_at, body)
-        VALUES (:id, :version, :source, :request_id, :origin, :at, :body)
-        """,
-        id=record.record_id,
-        version=version,
         source=source,
         request_id=request_id,
         origin=origin,
         at=micros(now),
+        digest=digest,
         body=tx.keys.seal(record.body, "record", record.record_id, version),
     )
     if record.kind in CONSENT_KINDS:
@@ -138,22 +137,24 @@ def put(  # noqa: PLR0913  named by the caller
 
 def get(tx: Transaction, record_id: str, version: int | None = None) -> Version | None:
     """A version of a record, the newest if none is named; None if there is none."""
-    if version is None:
-        row = tx.one(_NEWEST + " WHERE r.record_id = :id", id=record_id)
-    else:
-        row = tx.one(_VERSION + " WHERE r.record_id = :id AND v.version = :version", id=record_id, version=version)
+    row = tx.one(
+        _VERSION + " WHERE record_id = :id AND (:version IS NULL OR version = :version) ORDER BY version DESC LIMIT 1",
+        id=record_id,
+        version=version,
+    )
     return None if row is None else _opened(tx, row)
 
 
 def history(tx: Transaction, record_id: str) -> list[Version]:
     """Every version of a record, the oldest first."""
-    return [_opened(tx, row) for row in tx.all(_VERSION + " WHERE r.record_id = :id ORDER BY v.version", id=record_id)]
+    return [_opened(tx, row) for row in tx.all(_VERSION + " WHERE record_id = :id ORDER BY version", id=record_id)]
 
 
 def search(tx: Transaction, patient_key: str, kind: str | None = None) -> list[Version]:
     """The newest versions of a patient's records, of one kind if named, in the order they were last changed."""
     rows = tx.all(
-        _NEWEST + " WHERE r.patient_key = :patient_key AND (:kind IS NULL OR r.kind = :kind) ORDER BY v.sequence",
+        _VERSION
+        + " WHERE patient_key = :patient_key AND newest = 1 AND (:kind IS NULL OR kind = :kind) ORDER BY sequence",
         patient_key=patient_key,
         kind=kind,
     )
@@ -163,8 +164,7 @@ def search(tx: Transaction, patient_key: str, kind: str | None = None) -> list[V
 def changes(tx: Transaction, after: int, limit: int, *, origin: str | None = None) -> list[Version]:
     """Versions in the order they were committed, those after sequence ``after``; from one origin if named."""
     rows = tx.all(
-        _VERSION
-        + " WHERE v.sequence > :after AND (:origin IS NULL OR v.origin = :origin) ORDER BY v.sequence LIMIT :limit",
+        _VERSION + " WHERE sequence > :after AND (:origin IS NULL OR origin = :origin) ORDER BY sequence LIMIT :limit",
         after=after,
         limit=limit,
         origin=origin,
@@ -175,7 +175,8 @@ def changes(tx: Transaction, after: int, limit: int, *, origin: str | None = Non
 def consents(tx: Transaction, patient_key: str) -> Snapshot:
     """What a decision about the patient must know. In a ``read`` it is one consistent view."""
     rows = tx.all(
-        _NEWEST + " WHERE r.patient_key = :patient_key AND r.kind IN ('Consent', 'Block') ORDER BY r.record_id",
+        _VERSION
+        + " WHERE patient_key = :patient_key AND newest = 1 AND kind IN ('Consent', 'Block') ORDER BY record_id",
         patient_key=patient_key,
     )
     return Snapshot(consent_version(tx, patient_key), tuple(_opened(tx, row) for row in rows))
@@ -194,8 +195,8 @@ def newest_ref(tx: Transaction, record_id: str) -> RecordRef:
     Raises:
         Conflict: ``store.unknown-record``.
     """
-    row = tx.one("SELECT version FROM record WHERE record_id = :id", id=record_id)
-    if row is None:
+    row = tx.one("SELECT max(version) FROM record WHERE record_id = :id", id=record_id)
+    if row is None or row[0] is None:
         raise Conflict(Fault("store.unknown-record"))
     return RecordRef(record_id, row[0])
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -66,28 +67,20 @@ _table("store_info", _whole("id", key=True), _whole("schema_version"), _bytes("b
 # consent_version rises with every new version of a consent or block of the patient: an attempt to send is fenced by it.
 _table("patient", _text("patient_key", key=True), _whole("consent_version"), clustered=True)
 
-# The newest version of each record. Kind and patient never change.
+# Every version of every record, never deleted. sequence is the order of commits: the change feed.
 _table(
     "record",
-    _text("record_id", key=True),
+    _whole("sequence", key=True),
+    _text("record_id"),
+    _whole("version"),
+    _whole("newest"),
     _text("kind"),
     _text("patient_key"),
-    _whole("version"),
-    _bytes("digest"),
-    Index("record_of_patient", "patient_key", "kind"),
-    clustered=True,
-)
-
-# Every version, never deleted. sequence is the order of commits: the change feed.
-_table(
-    "record_version",
-    _whole("sequence", key=True),
-    _points_at("record_id", "record.record_id", Text),
-    _whole("version"),
     _text("source"),
     _text("request_id"),
     _text("origin"),
     _whole("received_at"),
+    _bytes("digest"),
     _bytes("body"),  # sealed
     UniqueConstraint("record_id", "version"),
     _one_of("origin", "local", "peer"),
@@ -228,6 +221,9 @@ _due = _lane.due_at.is_not(None)
 _leased = _lane.lease_until.is_not(None)
 Index("lane_due", _lane.destination, _lane.urgent, _lane.due_at, sqlite_where=_due, postgresql_where=_due)
 Index("lane_leased", _lane.destination, _lane.lease_until, sqlite_where=_leased, postgresql_where=_leased)
+_record = _metadata.tables["record"].c
+_newest = _record.newest == literal_column("1")
+Index("record_of_patient", _record.patient_key, _record.kind, sqlite_where=_newest, postgresql_where=_newest)
 _outbox = _metadata.tables["outbox"].c
 Index("outbox_by_state", _outbox.state, _outbox.id, _outbox.destination)
 
