@@ -225,7 +225,11 @@ class _Loader:
 
     def load(self) -> Tables:
         self.codes = self._code_tables()
-        records = [self._table(file, "record", domain.RECORDS) for file in self._files("*.toml") if _is_record(file)]
+        records = [
+            self._table(file, "record", domain.RECORDS)
+            for file in self._files("*.toml")
+            if "record" in self._read(file)
+        ]
         parties = [self._table(file, "party", None) for file in self._files("parties/*.toml")]
         by_model = {table.model: table.name for table in parties if table}
         for table in [*records, *parties]:
@@ -510,10 +514,6 @@ class _Check:
 
     def _fault(self, code: str, where: str, why: str) -> Fault:
         return Fault(f"mapping.{code}", f"{self.table.name} {where}", why)
-
-
-def _is_record(file: File) -> bool:
-    return "record" in tomllib.loads(file.read_text("utf-8"))
 
 
 def _leaves(model: Model, parties: Mapping[Model, str], prefix: str = "") -> Iterator[tuple[str, Any]]:
