@@ -300,7 +300,7 @@ class _Construction:
         for also in row.also:
             if also.codes and also.codes.partial and also.codes.code(value) is None:
                 continue
-            other = written(Moment(value).earliest) if also.convert == "instant" else value
+            other = str(written(Moment(value).earliest)) if also.convert == "instant" else value
             self._put(also.path, indexes, _coded(also.path, also.codes, other, row))
 
     def _fixed(self, row: Row) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import re
+from collections import Counter
+
 import pytest
-from adapter.domain import read_record, written_record
-from adapter.mapping import Mapper
+from adapter.domain import Activity, Category, Meeting, read_record, written_record
+from adapter.errors import Invalid, Unmappable
+from adapter.mapping import Mapper, Permission, actor_keys, collection, resources_of
 from adapter.tables import load
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,3 +40,162 @@ def test_what_goes_out_comes_back_the_same(kind, data):
 @given(strategies.records())
 def test_a_record_survives_its_json_form(record):
     assert read_record(written_record(record))[0] == record
+
+
+def resources_of_a(kind, data):
+    record = data.draw(KINDS[kind]())
+    return record, [copy.deepcopy(resource) for resource in MAPPER.to_fhir(record).resources]
+
+
+def leaves(value, path=""):
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(inner, f"{path}.{name}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner, path)
+    else:
+        yield path, value
+
+
+FOREIGN = [
+    ("description", "en fri text"),
+    ("language", "sv"),
+    ("extension", [{"url": "https://elsewhere.example/x", "valueString": "y"}]),
+    ("text", {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">y</div>'}),
+    ("meta", {"tag": [{"system": "https://elsewhere.example/t", "code": "z"}]}),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_what_no_row_reads_is_named_and_the_rest_is_read_as_before(kind, data):
+    record, resources = resources_of_a(kind, data)
+    name, value = data.draw(st.sampled_from(FOREIGN))
+    target = data.draw(st.sampled_from(resources))
+    if name == "description" and target["resourceType"] not in {"Task"}:
+        name, value = FOREIGN[1]
+    target[name] = (
+        [*target.get(name, []), *value]
+        if isinstance(value, list)
+        else target.get(name, {}) | value
+        if isinstance(value, dict)
+        else value
+    )
+    reading = MAPPER.from_fhir(resources)
+    assert reading.records == (record,)
+    added = {f"{target['resourceType']}.{name}{path}" for path, _ in leaves(value)}
+    assert {re.sub(r"\[\d+\]", "", loss.where) for loss in reading.losses} == added
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_a_modifier_that_nobody_knows_refuses_the_resource(kind, data):
+    _, resources = resources_of_a(kind, data)
+    resources[0]["modifierExtension"] = [{"url": "https://elsewhere.example/not", "valueBoolean": True}]
+    with pytest.raises(Unmappable) as caught:
+        MAPPER.from_fhir(resources)
+    assert {fault.code for fault in caught.value.faults} == {"mapping.modifier"}
+
+
+@given(strategies.records(), st.sets(st.sampled_from(Category)))
+def test_nothing_stands_in_a_package_that_no_permitted_row_wrote(record, categories):
+    categories = frozenset(categories) | {Category.ADMINISTRATIVE}
+    trace = []
+    package = MAPPER.to_fhir(record, permission=Permission(categories), trace=trace)
+    assert {line.written for line in trace if line.category not in categories} <= {False}
+    everything = Counter(
+        leaf for resource in MAPPER.to_fhir(record).resources for leaf in leaves(resource) if leaf[0] != ".id"
+    )
+    some = Counter(leaf for resource in package.resources for leaf in leaves(resource) if leaf[0] != ".id")
+    assert set(some) <= set(everything) | {leaf for leaf in some if leaf[0].endswith(".reference")}
+
+
+@given(strategies.care_plans() | strategies.interventions(), strategies.actors(), st.sets(st.sampled_from(Category)))
+def test_what_is_about_another_actor_leaves_no_trace(record, other, categories):
+    """Two worlds that differ only in what is about another actor give the same package for this one."""
+    keys = actor_keys("5560360793", None)
+    permission = Permission(frozenset(categories), keys)
+    if record.record == "CarePlan":
+        activity = Activity(text="något annat", state="planned", actor=other)
+        changed = record.model_copy(update={"activities": (activity, *record.activities), "participants": (other,)})
+    else:
+        changed = record.model_copy(update={"met": (*record.met, Meeting(actor=other, contact="Kim")), "owner": other})
+    assert MAPPER.to_fhir(changed, permission=permission) == MAPPER.to_fhir(record, permission=permission)
+
+
+def test_an_unknown_code_of_our_own_system_is_refused_and_not_dropped():
+    resources = [copy.deepcopy(r) for r in MAPPER.to_fhir(read_record(INTERVENTION)[0]).resources]
+    resources[0]["code"]["coding"][0]["code"] = "massage"
+    with pytest.raises(Unmappable) as caught:
+        MAPPER.from_fhir(resources)
+    assert caught.value.first.code == "mapping.unknown-code"
+
+
+def test_faults_of_a_record_are_told_at_the_fhir_path():
+    resources = [copy.deepcopy(r) for r in MAPPER.to_fhir(read_record(INTERVENTION)[0]).resources]
+    del resources[0]["requester"]
+    with pytest.raises(Invalid) as caught:
+        MAPPER.from_fhir(resources)
+    assert [(f.code, f.where) for f in caught.value.faults] == [("record.required", "Task.requester (performer)")]
+
+
+def test_a_logical_reference_is_enough_for_a_party():
+    resources = [copy.deepcopy(r) for r in MAPPER.to_fhir(read_record(INTERVENTION)[0]).resources]
+    task = resources[0]
+    task["for"] = {"identifier": task["for"]["identifier"]}
+    reading = MAPPER.from_fhir([r for r in resources if r["resourceType"] != "Patient"])
+    assert reading.records[0].patient.identity.number == "191212121212"
+
+
+def test_a_reference_that_leads_nowhere_is_an_error_of_its_own():
+    resources = [copy.deepcopy(r) for r in MAPPER.to_fhir(read_record(INTERVENTION)[0]).resources]
+    with pytest.raises(Unmappable) as caught:
+        MAPPER.from_fhir([r for r in resources if r["resourceType"] != "PractitionerRole"])
+    assert (caught.value.first.code, caught.value.first.where) == ("mapping.unresolved", "Task.requester")
+
+
+def test_resources_of_a_bundle_refer_to_each_other_by_full_url():
+    bundle = collection(MAPPER.to_fhir(read_record(INTERVENTION)[0]))
+    names = {
+        f"{e['resource']['resourceType']}/{e['resource']['id']}": f"urn:uuid:{e['resource']['id']}"
+        for e in bundle["entry"]
+    }
+    text = json.dumps(bundle)
+    for relative, urn in names.items():
+        text = text.replace(f'"reference": "{relative}"', f'"reference": "{urn}"')
+    bundle = json.loads(text)
+    for entry in bundle["entry"]:
+        entry["fullUrl"] = f"urn:uuid:{entry['resource'].pop('id')}"
+    reading = MAPPER.from_fhir(resources_of(bundle))
+    assert written_record(reading.records[0]) == written_record(read_record(INTERVENTION)[0])
+    assert reading.losses == ()
+
+
+def test_several_records_of_one_bundle_are_read_each():
+    first, second = (
+        read_record(INTERVENTION)[0],
+        read_record({**INTERVENTION, "id": {"system": "urn:x:1", "value": "2"}})[0],
+    )
+    resources = [*MAPPER.to_fhir(first).resources, *MAPPER.to_fhir(second).resources]
+    assert MAPPER.from_fhir(resources).records == (first, second)
+
+
+def test_nothing_of_ours_is_an_error_and_says_what_is_looked_for():
+    with pytest.raises(Unmappable) as caught:
+        MAPPER.from_fhir([{"resourceType": "Patient", "id": "1"}])
+    assert caught.value.first.code == "mapping.no-record"
+
+
+INTERVENTION = {
+    "record": "Intervention",
+    "id": {"system": "urn:oid:1.2.752.129.2.1.2.1", "value": "TSTNMT2321000016-S001:1"},
+    "kind": "samverkan",
+    "state": "requested",
+    "patient": {"identity": {"kind": "personnummer", "number": "191212121212"}, "given_names": ["Tolvan"]},
+    "unit": {"hsa_id": "TSTNMT2321000016-105N", "name": "Vårdcentralen Åsen"},
+    "provider": {"hsa_id": "TSTNMT2321000016-1003"},
+    "performer": {"hsa_id": "TSTNMT2321000016-105P", "phone": "010-123 45 67"},
+    "authored_on": "2026-11-21",
+    "met": [{"actor": {"category": "arbetsgivare", "organisation_number": "2321000131"}, "contact": "Kim"}],
+}
