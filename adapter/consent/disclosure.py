@@ -8,7 +8,7 @@ rows, and is what the last look at the outgoing bytes compares with.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -24,7 +24,20 @@ PATIENT = "patient"
 TYPES = (*(category.value for category in ActorCategory), PATIENT)
 
 _REQUIRED = {"recipient", "law", "records", "purposes", "presupposes", "opened_by", "categories", "elements"}
-_OPTIONAL = {"addressed", "care", "marks"}
+_OPTIONAL = {"addressed", "care", "marks", "values"}
+_SHAPES = {
+    "Attachment": ("title", "contentType", "url"),
+    "CodeableConcept": ("coding.system", "coding.code"),
+    "Coding": ("system", "code"),
+    "ContactPoint": ("system", "value"),
+    "HumanName": ("family", "given"),
+    "Identifier": ("system", "value"),
+    "Link": ("reference",),
+    "Logical": ("identifier.system", "identifier.value"),
+    "Period": ("start", "end"),
+    "Reference": ("reference", "identifier.system", "identifier.value"),
+}
+"""What may stand in an element of a type: never a text or display, an extension, an assigner or a period of validity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +48,8 @@ class Disclosure:
     ``presupposes``: consents that must stand, whomever they name. ``opened_by``: the consent that must name the
     recipient, or None where the ``law`` itself opens. ``addressed``: items that name another outside actor, or none,
     are left out. ``care``: the recipient gives care. ``marks``: tags (system, code) that every resource for this type
-    carries, always. ``elements``: for each resource type the paths that may stand in it.
+    carries, always. ``elements``: for each resource type the paths that may stand in it; ``values``: for some paths, all
+    that may stand there.
     """
 
     recipient: str
@@ -46,6 +60,7 @@ class Disclosure:
     opened_by: ConsentKind | None
     categories: frozenset[Category]
     elements: Mapping[str, frozenset[str]]
+    values: Mapping[str, frozenset[str]]
     addressed: bool = False
     care: bool = False
     marks: tuple[tuple[str, str], ...] = ()
@@ -103,11 +118,19 @@ def _disclosure(recipient: str, raw: dict[str, Any]) -> Disclosure:
         presupposes=tuple(ConsentKind(name) for name in raw["presupposes"]),
         opened_by=None if opened_by == "law" else ConsentKind(opened_by),
         categories=categories,
-        elements={name: frozenset(paths) for name, paths in raw["elements"].items()},
+        elements={name: frozenset(_expanded(paths)) for name, paths in raw["elements"].items()},
+        values={path: frozenset(values) for path, values in raw.get("values", {}).items()},
         addressed=_flag(raw, "addressed"),
         care=_flag(raw, "care"),
         marks=tuple((system, code) for system, code in raw.get("marks", ())),
     )
+
+
+def _expanded(paths: Iterable[str]) -> Iterator[str]:
+    """``for Reference`` is every path of a Reference under ``for``."""
+    for written in paths:
+        path, _, shape = written.partition(" ")
+        yield from (f"{path}.{inner}" for inner in _SHAPES[shape]) if shape else (path,)
 
 
 def _flag(raw: dict[str, Any], name: str) -> bool:

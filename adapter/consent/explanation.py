@@ -8,7 +8,7 @@ never gets it.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -22,10 +22,10 @@ from adapter.domain import ActorCategory, Category
 from adapter.errors import Fault, Language
 
 
-def explain(decision: Decision, *, snapshot: str = "", destination: str = "") -> bytes:
+def explain(decision: Decision, *, snapshot: str = "", destination: str = "", faults: Sequence[Fault] = ()) -> bytes:
     """
     The explanation as canonical JSON: keys sorted, no spaces, UTF-8. ``snapshot`` is the digest of the consents and
-    spärrar that were looked at.
+    spärrar that were looked at, ``faults`` what was found wrong with what would have been sent.
     """
     fault = reason_fault(decision)
     document = {
@@ -36,6 +36,7 @@ def explain(decision: Decision, *, snapshot: str = "", destination: str = "") ->
         "changes": [_change(code, named) for code, named in changes(decision)],
         "decision": "permit" if decision.permitted else "deny",
         "destination": destination,
+        "faults": [{"code": each.code, "where": each.where, "why": each.why} for each in faults],
         "kind": decision.kind,
         "law": law(decision.reason, decision.kind),
         "now": decision.now.isoformat(),
@@ -108,6 +109,7 @@ def explain_text(explanation: bytes, language: Language = "en") -> str:
     for each in document["categories"]["withheld"]:
         withheld.setdefault(each["by"], []).append(each["category"])
     lines += [f"  {said['withheld']}: {', '.join(categories)} ({by})" for by, categories in withheld.items()]
+    lines += [f"  {fault['where']}: {fault['code']} ({fault['why']})" for fault in document["faults"]]
     lines += [f"  {change[language]}" for change in document["changes"]]
     lines.append(
         f"  {said['at']} {document['now']}, {said['policy']} {document['policy']}, {said['snapshot']} {document['snapshot'][:16]}"
@@ -187,7 +189,7 @@ def _step(step: Step) -> dict[str, Any]:
 def _laws() -> dict[tuple[str, str], str]:
     """The paragraph of each reason, and where the catalogue tells them apart, of each reason and kind of consent."""
     table = tomllib.loads(files("adapter.messages").joinpath("gate.toml").read_text("utf-8"))
-    laws = {}
+    laws: dict[tuple[str, str], str] = {}
     for reason in Reason:
         said = table[reason.code.partition(".")[2]].get("law", "")
         laws |= {(reason.value, kind): text for kind, text in (said if isinstance(said, dict) else {"": said}).items()}

@@ -296,9 +296,10 @@ def _newest(records: Iterable[_Versioned]) -> Iterator[tuple[_Versioned, bool]]:
         versions[_business(record.id)].append(record)
     for same in versions.values():
         last = max(record.version for record in same)
-        contents = {record for record in same if record.version == last}
-        for content in sorted(contents, key=lambda content: content.model_dump_json()):
-            yield content, len(contents) > 1
+        newest = [record for record in same if record.version == last]
+        if len(newest) > 1:
+            newest = sorted(set(newest), key=lambda record: record.model_dump_json())
+        yield from ((record, len(newest) > 1) for record in newest)
 
 
 def _dates(record: Record) -> Iterator[Span]:

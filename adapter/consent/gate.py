@@ -1,0 +1,277 @@
+"""
+The gate: the only maker of what may be sent. Default deny; whatever goes wrong inside, the answer is no.
+
+For one record, one destination and one moment: decide, build the resources from the permitted mapping rows, validate,
+write the bytes, read them again and look a last time, seal. It runs at every attempt, never earlier.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from secrets import token_bytes
+from typing import Any
+from uuid import UUID
+
+from adapter.consent import disclosure, policy
+from adapter.consent.decide import Decision, Reason, Request, decide
+from adapter.consent.disclosure import Disclosure
+from adapter.consent.explanation import explain, reason_fault
+from adapter.consent.inspection import inspect, reread
+from adapter.consent.policy import Recipient, Snapshot
+from adapter.consent.rules import Party, Subject
+from adapter.consent.seal import Cleared, Contents, Sealer, verify
+from adapter.domain import Actor, BusinessId, CarePlan, Category, Intervention, Purpose, Record
+from adapter.errors import AdapterError, Fault
+from adapter.mapping import Mapper, Package, Permission, transaction
+from adapter.sweden import HsaId
+from adapter.validation import diagnosis_content, validate
+from adapter.wire import json, xml
+
+__all__ = ["Cleared", "Gate", "Withheld"]
+
+Check = Callable[[dict[str, Any]], Iterable[Fault]]
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Nothing leaves, and why. ``faults`` begins with the reason; ``explanation`` is the sender's canonical JSON."""
+
+    decision: Decision
+    destination: str
+    request_id: str
+    correlation_id: str
+    consent_version: int
+    explanation: bytes
+    faults: tuple[Fault, ...]
+
+    @property
+    def reason(self) -> Reason:
+        return self.decision.reason
+
+
+class _StoppedError(Exception):
+    """After a decision to permit, something was found that stops the send."""
+
+    def __init__(self, reason: Reason, faults: Iterable[Fault]) -> None:
+        super().__init__(reason)
+        self.reason, self.faults = reason, tuple(faults)
+
+
+class Gate:
+    """
+    One tenant's gate. ``senders``: HSA-ids of the care providers it sends for. ``id_key`` (32 bytes or more): logical ids
+    are keyed by it for each destination, so that they tell nothing and two recipients cannot compare them. ``seal_key``:
+    random if left out, since nothing cleared outlives the process.
+    """
+
+    def __init__(
+        self,
+        *,
+        senders: Iterable[HsaId],
+        id_key: bytes,
+        mapper: Mapper,
+        seal_key: bytes | None = None,
+    ) -> None:
+        if len(id_key) < 32:
+            raise ValueError("an id key has at least 32 bytes")
+        self._senders = tuple(senders)
+        self._id_key = id_key
+        self._mapper = mapper
+        self._sealer = Sealer(seal_key or token_bytes(32))
+        self._policy = disclosure.load()
+
+    def clear(  # noqa: PLR0913  named by the caller
+        self,
+        record: Record,
+        *,
+        destination: Recipient,
+        purpose: Purpose,
+        snapshot: Snapshot,
+        now: datetime,
+        request_id: str,
+        correlation_id: str,
+    ) -> Cleared | Withheld:
+        """
+        Decide and, if it may leave, make the bytes. Never raises: what fails inside is withheld, ``GATE_ERROR``.
+
+        ``now`` is aware. ``request_id`` and ``correlation_id`` go with the message as they are.
+        """
+        attempt = _Attempt(destination, snapshot, now, request_id, correlation_id)
+        try:
+            request = policy.request(destination, purpose, self._senders)
+            decision = decide(snapshot.directives, request, policy.subject(record, snapshot), now, self._policy)
+            if not decision.permitted:
+                return attempt.withheld(decision)
+            try:
+                body = self._body(record, destination, decision)
+            except _StoppedError as stopped:
+                stop = replace(decision, permitted=False, reason=stopped.reason, categories=frozenset(), consents=())
+                return attempt.withheld(stop, stopped.faults)
+            return self._sealer.seal(attempt.contents(record, body, decision), decision)
+        except Exception:  # noqa: BLE001  whatever is wrong, the answer is no
+            return attempt.failed()
+
+    def renamed(self, cleared: Cleared, request_id: str) -> Cleared:
+        """
+        The same disclosure under a new request id, for a peer that has seen other bytes under the old one.
+
+        Raises:
+            Denied: it is not the gate's (``gate.not-cleared``).
+        """
+        verify(cleared)
+        contents = Contents(**{field.name: getattr(cleared, field.name) for field in fields(Contents)})
+        return self._sealer.seal(replace(contents, request_id=request_id), cleared.decision)
+
+    def _body(self, record: Record, destination: Recipient, decision: Decision) -> bytes:
+        """The bytes, made only of what is permitted, and looked at twice."""
+        most = self._policy.of[destination.type]
+        package = self._package(record, destination, decision, most)
+        bundle = transaction(package)
+        self._refuse_diagnoses(package.resources, decision)
+        invalid = [fault for fault in validate(bundle) if fault.severity == "error"]
+        if invalid:
+            raise _StoppedError(Reason.INVALID_CONTENT, invalid)
+        release = self._mapper.tables.release
+        try:
+            body = json.write(bundle) if destination.format == "json" else xml.write(bundle, release=release)
+            seen = reread(body, destination.format, release)
+        except AdapterError as error:
+            raise _StoppedError(Reason.INVALID_CONTENT, error.faults) from None
+        self._refuse_diagnoses([entry["resource"] for entry in seen["entry"]], decision)
+        unexpected = inspect(seen, most, decision.categories, record.patient.identity.number)
+        if unexpected:
+            raise _StoppedError(Reason.UNEXPECTED_CONTENT, unexpected)
+        return body
+
+    def _package(self, record: Record, destination: Recipient, decision: Decision, most: Disclosure) -> Package:
+        addressed = _addressed(record, destination) if most.addressed else record
+        permission = Permission(decision.categories, destination.actor_keys if most.addressed else None)
+        package = self._mapper.to_fhir(addressed, permission=permission, ids=self._ids(destination.destination))
+        inside = {f"{each['resourceType']}/{each['id']}" for each in package.resources}
+        return Package(tuple(_marked(_closed(each, inside), most) for each in package.resources))
+
+    def _ids(self, destination: str) -> Callable[[str, str], str]:
+        """Logical ids for one destination: constant over retries, without a trace of the business key."""
+
+        def keyed(resource_type: str, business_key: str) -> str:
+            text = f"{destination}|{resource_type}|{business_key}".encode()
+            return str(UUID(bytes=hmac.digest(self._id_key, text, "sha256")[:16], version=5))
+
+        return keyed
+
+    def _refuse_diagnoses(self, resources: Iterable[dict[str, Any]], decision: Decision) -> None:
+        """A diagnosis in coordination messages is a hard prohibition (PDL-003), wherever it hides."""
+        if Category.DIAGNOSIS in decision.categories:
+            return
+        found = [fault for resource in resources for fault in diagnosis_content(resource)]
+        if found:
+            raise _StoppedError(Reason.DIAGNOSIS_CONTENT, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What both outcomes carry."""
+
+    destination: Recipient
+    snapshot: Snapshot
+    now: datetime
+    request_id: str
+    correlation_id: str
+
+    def contents(self, record: Record, body: bytes, decision: Decision) -> Contents:
+        return Contents(
+            body=body,
+            content_type=f"application/fhir+{self.destination.format}",
+            destination=self.destination.destination,
+            request_id=self.request_id,
+            correlation_id=self.correlation_id,
+            cleared_at=self.now,
+            consent_version=self.snapshot.consent_version,
+            consent_versions=decision.consents,
+            records=((_business(record.id), record.version),),
+            categories=tuple(sorted(decision.categories)),
+            explanation=self._explanation(decision),
+        )
+
+    def withheld(self, decision: Decision, faults: tuple[Fault, ...] = ()) -> Withheld:
+        return Withheld(
+            decision=decision,
+            destination=self.destination.destination,
+            request_id=self.request_id,
+            correlation_id=self.correlation_id,
+            consent_version=self.snapshot.consent_version,
+            explanation=self._explanation(decision, faults),
+            faults=(reason_fault(decision), *faults),
+        )
+
+    def failed(self) -> Withheld:
+        """The gate itself failed: no detail of what it was looking at."""
+        nobody, nothing = Request(Party(), (), frozenset()), Subject("", "")
+        decision = Decision(False, Reason.GATE_ERROR, nobody, nothing, self.now, "")
+        return Withheld(
+            decision,
+            self.destination.destination,
+            self.request_id,
+            self.correlation_id,
+            self.snapshot.consent_version,
+            explain(decision),
+            (reason_fault(decision),),
+        )
+
+    def _explanation(self, decision: Decision, faults: tuple[Fault, ...] = ()) -> bytes:
+        return explain(decision, snapshot=self.snapshot.digest, destination=self.destination.destination, faults=faults)
+
+
+def _addressed(record: Record, recipient: Recipient) -> Record:
+    """
+    The record without what is about outside actors in another role than the recipient's: a municipality that employs the
+    patient does not hear what is planned with its social services. The mapping rows leave out other organisations.
+    """
+
+    def concerns(actor: Actor | None) -> bool:
+        return actor is not None and actor.category.value == recipient.type
+
+    match record:
+        case CarePlan():
+            return record.model_copy(
+                update={
+                    "activities": tuple(each for each in record.activities if concerns(each.actor)),
+                    "participants": tuple(each for each in record.participants if concerns(each)),
+                }
+            )
+        case Intervention():
+            met = tuple(each for each in record.met if concerns(each.actor))
+            return record.model_copy(update={"met": met, "owner": record.owner if concerns(record.owner) else None})
+        case _:
+            return record
+
+
+def _closed(node: Any, inside: set[str]) -> Any:
+    """The same, without references that lead out of the package; one that is also logical keeps its identifier."""
+    if isinstance(node, dict):
+        kept = {
+            name: _closed(value, inside) for name, value in node.items() if name != "reference" or _leads(value, inside)
+        }
+        return {name: value for name, value in kept.items() if value not in ({}, [])}
+    if isinstance(node, list):
+        return [item for item in (_closed(item, inside) for item in node) if item not in ({}, [])]
+    return node
+
+
+def _leads(value: Any, inside: set[str]) -> bool:
+    return not isinstance(value, str) or value in inside
+
+
+def _marked(resource: Mapping[str, Any], most: Disclosure) -> dict[str, Any]:
+    """The marks of the recipient type stand on every resource, always: they tell that less may be there, never whether."""
+    tags = [{"system": system, "code": code} for system, code in most.marks]
+    meta: dict[str, Any] = {**resource.get("meta", {}), **({"tag": tags} if tags else {})}
+    rest = {name: value for name, value in resource.items() if name != "meta"}
+    return {**rest, **({"meta": meta} if meta else {})}
+
+
+def _business(identifier: BusinessId) -> str:
+    return f"{identifier.system}|{identifier.value}"
