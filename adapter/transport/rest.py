@@ -1,0 +1,239 @@
+"""
+A FHIR transaction over HTTPS: the only module that opens connections to peers.
+
+One client for each destination, with its own certificate, key and trusted issuers, so that no credential can reach another
+origin. Nothing is taken from the environment, no redirect is followed, no cookie kept, no answer decompressed; every wait and
+every size has a limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import ssl
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from joserfc import jws
+
+from adapter.certs import signing_key
+from adapter.consent.seal import Cleared, verify
+from adapter.errors import Fault, Misconfigured
+from adapter.settings import Destination, DestinationTls, DestinationToken, Settings
+from adapter.transport.address import AddressRefusedError, Lookup, PinnedResolver, lookup, network_of
+from adapter.transport.receipt import LARGEST_ANSWER, Answer, Receipt, judge
+from adapter.wire import json
+
+CONNECT_TIMEOUT_S: Final = 5.0
+IDLE_S: Final = 15.0
+"""Idle connections are closed by us, before peers do: a request sent into a closing connection is lost."""
+TOKEN_LIFE: Final = timedelta(minutes=2)
+
+_NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+"""The last label of a host that resolvers read as an IPv4 address: 127.1, 2130706433, 0x7f.1."""
+
+Clock = Callable[[], datetime]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Rest:
+    """
+    The REST binding for every destination that has it. Use as an asynchronous context manager, or call ``aclose``.
+
+    Raises:
+        Misconfigured: certificates or keys cannot be used, or an address in a url is of another network than it says.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock = _now, look_up: Lookup = lookup) -> None:
+        self._channels = {
+            destination.id: _Channel(f"destinations[{number}]", destination, clock, look_up)
+            for number, destination in enumerate(settings.destinations)
+        }
+
+    async def send(self, cleared: Cleared) -> Receipt:
+        verify(cleared)
+        channel = self._channels.get(cleared.destination)
+        if channel is None:
+            return Receipt("refused", "config.no-such-destination", exposed=False)
+        return await channel.send(cleared)
+
+    async def aclose(self) -> None:
+        for channel in self._channels.values():
+            await channel.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class _Channel:
+    """One destination: its client, its pinned address, its token."""
+
+    def __init__(self, place: str, destination: Destination, clock: Clock, look_up: Lookup) -> None:
+        _check_literal(place, destination)
+        self._destination = destination
+        self._clock = clock
+        self._resolver = PinnedResolver(destination.network, look_up)
+        self._tls = _client_tls(place, destination.tls)
+        self._token = None if destination.token is None else _Token(place, destination.token, clock)
+        self._client = httpx.AsyncClient(
+            transport=AiohttpTransport(client=self._session, verify=self._tls, trust_env=False),
+            headers={"User-Agent": "koord", "Accept-Encoding": "identity", "Prefer": "return=minimal"},
+            timeout=httpx.Timeout(destination.send_timeout_s, connect=CONNECT_TIMEOUT_S),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def send(self, cleared: Cleared) -> Receipt:
+        try:
+            async with asyncio.timeout(self._destination.send_timeout_s):
+                answer = await self._post(cleared)
+                if answer.status == 401 and self._token is not None:
+                    answer = await self._post(cleared)
+        except TimeoutError:
+            return Receipt("retry", "peer.timeout")
+        except (httpx.HTTPError, aiohttp.ClientError, OSError, _TooLargeError) as error:
+            return self._broken(error)
+        must_echo = self._destination.echoes_request_id
+        return judge(answer, request_id=cleared.request_id, must_echo=must_echo, now=self._clock())
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _post(self, cleared: Cleared) -> Answer:
+        body = bytearray()
+        url, headers = self._destination.url, self._headers(cleared)
+        async with self._client.stream("POST", url, content=cleared.body, headers=headers) as response:
+            async for piece in response.aiter_raw():
+                body += piece
+                if len(body) > LARGEST_ANSWER:
+                    raise _TooLargeError
+        return Answer(
+            response.status_code,
+            bytes(body),
+            response.headers.get("content-type", ""),
+            response.headers.get("x-request-id", ""),
+            response.headers.get("retry-after", ""),
+        )
+
+    def _headers(self, cleared: Cleared) -> dict[str, str]:
+        trace = sha256(cleared.correlation_id.encode()).hexdigest()[:32]
+        headers = {
+            "Content-Type": cleared.content_type,
+            "Accept": cleared.content_type.partition(";")[0],
+            "X-Request-Id": cleared.request_id,
+            "X-Correlation-Id": cleared.correlation_id,
+            "traceparent": f"00-{trace}-{secrets.token_hex(8)}-01",
+        }
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token.mint()}"
+        return headers
+
+    def _session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            resolver=self._resolver,
+            use_dns_cache=False,
+            ssl=self._tls,
+            limit=self._destination.max_inflight,
+            keepalive_timeout=IDLE_S,
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+    def _broken(self, error: BaseException) -> Receipt:
+        """No answer. What is certain is only that nothing arrived when no connection came about."""
+        causes = tuple(_causes(error))
+        if any(isinstance(cause, AddressRefusedError) for cause in causes):
+            return Receipt("retry", "peer.address-refused", exposed=False)
+        connected = not any(isinstance(cause, _NOT_CONNECTED) for cause in causes)
+        if not connected:
+            self._resolver.forget()
+        for kinds, reason in _BROKEN:
+            if any(isinstance(cause, kinds) for cause in causes):
+                return Receipt("retry", reason, exposed=connected)
+        return Receipt("retry", "peer.connection-lost", exposed=connected)
+
+
+class _TooLargeError(Exception):
+    """An answer of more than ``LARGEST_ANSWER`` bytes."""
+
+
+_NOT_CONNECTED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+# The causes decide: httpx-aiohttp calls every broken connection a ConnectTimeout.
+_BROKEN: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
+    ((_TooLargeError,), "peer.answer-too-large"),
+    ((ssl.SSLError, aiohttp.ClientSSLError), "peer.certificate"),
+    (_NOT_CONNECTED, "peer.unreachable"),
+    ((aiohttp.ServerTimeoutError,), "peer.timeout"),
+    ((aiohttp.ClientResponseError,), "peer.garbage"),
+)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+class _Token:
+    """Makes a bearer token for each request, since each is good for one."""
+
+    def __init__(self, place: str, token: DestinationToken, clock: Clock) -> None:
+        self._issuer, self._audience, self._clock = token.issuer, token.audience, clock
+        try:
+            self._key = signing_key(token.key)
+        except (OSError, ValueError) as error:
+            raise Misconfigured(Fault("config.bad-key", f"{place}.token.key", type(error).__name__)) from None
+        self._algorithm = "ES384" if self._key.key_type == "EC" else "RS384"
+
+    def mint(self) -> str:
+        now = self._clock()
+        claims = {
+            "iss": self._issuer,
+            "sub": self._issuer,
+            "aud": self._audience,
+            "iat": int(now.timestamp()),
+            "exp": int((now + TOKEN_LIFE).timestamp()),
+            "jti": secrets.token_urlsafe(24),
+        }
+        header = {"alg": self._algorithm, "kid": self._key.kid, "typ": "JWT"}
+        return jws.serialize_compact(header, json.write(claims), self._key, algorithms=[self._algorithm])
+
+
+def _client_tls(place: str, files: DestinationTls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks the chain and the host name
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        if files.ca is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(files.ca)
+        if files.certificate is not None:
+            context.load_cert_chain(files.certificate, files.key)
+    except OSError as error:  # ssl.SSLError is one
+        raise Misconfigured(Fault("config.bad-certificate", f"{place}.tls", type(error).__name__)) from None
+    return context
+
+
+def _check_literal(place: str, destination: Destination) -> None:
+    """An address in the url, in whatever way it is written, is not looked up by anyone, so it is checked here."""
+    host = urlsplit(destination.url).hostname or ""
+    is_address = ":" in host or _NUMERIC.fullmatch(host.rstrip(".").rpartition(".")[2]) is not None
+    if is_address and network_of(host) != destination.network:
+        raise Misconfigured(Fault("config.bad-value", f"{place}.url", f"network = {destination.network}"))
