@@ -86,10 +86,13 @@ class Tree:
 
     def unreadable(self, refused: RefusedError) -> Unreadable:
         """The error for something refused in this tree, with the line and column of its element."""
-        ordinal = next(number for number, each in enumerate(self.root.iter("*")) if each is refused.element)
+        return Unreadable(_fault(refused.code, self.text, self.offset_of(refused.element), self.limits, refused.where))
+
+    def offset_of(self, element: Any) -> int:
+        """Where in the text an element of this tree begins."""
+        ordinal = next(number for number, each in enumerate(self.root.iter("*")) if each is element)
         starts = (match.start() for match in _START_TAG.finditer(self.text) if match[1])
-        offset = next(start for number, start in enumerate(starts) if number == ordinal)
-        return Unreadable(_fault(refused.code, self.text, offset, self.limits, refused.where))
+        return next(start for number, start in enumerate(starts) if number == ordinal)
 
 
 def parse(data: bytes, *, limits: Limits = LIMITS) -> Tree:
