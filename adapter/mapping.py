@@ -152,6 +152,21 @@ def collection(package: Package) -> Resource:
     return _bundle("collection", package, lambda _: {})
 
 
+def searchset(packages: Sequence[Package]) -> Resource:
+    """
+    The packages as the answer to a search: each focus a match, what they refer to included, each resource once (the
+    newest package's, if they differ). Without a total: it would count what is not shown.
+    """
+    matches = {_name(package.resources[0]) for package in packages}
+    resources = {_name(resource): resource for package in packages for resource in package.resources}
+    merged = Package(tuple(sorted(resources.values(), key=lambda resource: _name(resource) not in matches)))
+    return _bundle("searchset", merged, lambda r: {"search": {"mode": "match" if _name(r) in matches else "include"}})
+
+
+def _name(resource: Resource) -> str:
+    return f"{resource['resourceType']}/{resource['id']}"
+
+
 def _bundle(kind: str, package: Package, extra: Callable[[Resource], Mapping[str, Any]]) -> Resource:
     # A relative reference resolves against the fullUrl of its entry, so the fullUrl is of the form base/Type/id.
     entries = [

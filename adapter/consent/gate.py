@@ -8,11 +8,11 @@ write the bytes, read them again and look a last time, seal. It runs at every at
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from secrets import token_bytes
-from typing import Any
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from adapter.consent import disclosure, policy
@@ -25,14 +25,14 @@ from adapter.consent.rules import Party, Subject
 from adapter.consent.seal import Cleared, Contents, Sealer, verify
 from adapter.domain import Actor, BusinessId, CarePlan, Category, Intervention, Purpose, Record
 from adapter.errors import AdapterError, Fault
-from adapter.mapping import Mapper, Package, Permission, transaction
+from adapter.mapping import Mapper, Package, Permission, Resource, searchset, transaction
 from adapter.sweden import HsaId
 from adapter.validation import diagnosis_content, validate
 from adapter.wire import json, xml
 
 __all__ = ["Cleared", "Gate", "Withheld"]
 
-Check = Callable[[dict[str, Any]], Iterable[Fault]]
+AnswerForm = Literal["resource", "searchset"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +101,57 @@ class Gate:
         """
         attempt = _Attempt(destination, snapshot, now, request_id, correlation_id)
         try:
-            request = policy.request(destination, purpose, self._senders)
-            decision = decide(snapshot.directives, request, policy.subject(record, snapshot), now, self._policy)
+            decision = self._decision(record, destination, purpose, snapshot, now)
             if not decision.permitted:
                 return attempt.withheld(decision)
             try:
-                body = self._body(record, destination, decision)
+                package = self._package(record, destination, decision)
+                body = self._body(transaction(package), destination, [record], decision)
             except _StoppedError as stopped:
-                stop = replace(decision, permitted=False, reason=stopped.reason, categories=frozenset(), consents=())
-                return attempt.withheld(stop, stopped.faults)
-            return self._sealer.seal(attempt.contents(record, body, decision), decision)
+                return attempt.stopped(decision, stopped)
+            return self._sealer.seal(attempt.contents([record], body, [decision]), decision)
+        except Exception:  # noqa: BLE001  whatever is wrong, the answer is no
+            return attempt.failed()
+
+    def answer(  # noqa: PLR0913  named by the caller
+        self,
+        records: Sequence[Record],
+        *,
+        reader: Recipient,
+        purpose: Purpose,
+        snapshot: Snapshot,
+        now: datetime,
+        request_id: str,
+        correlation_id: str,
+        form: AnswerForm,
+    ) -> Cleared | Withheld:
+        """
+        What a reader may have of one patient's records, each decided on its own, as one body: the one ``resource``, or a
+        ``searchset`` with what the records refer to. A record that may not be read leaves no trace in it; if none may,
+        the answer is withheld. Never raises.
+        """
+        attempt = _Attempt(reader, snapshot, now, request_id, correlation_id)
+        try:
+            kept: list[tuple[Record, Decision, Package]] = []
+            withheld: list[Withheld] = []
+            for record in records:
+                decision = self._decision(record, reader, purpose, snapshot, now)
+                try:
+                    if decision.permitted:
+                        kept.append((record, decision, self._package(record, reader, decision)))
+                    else:
+                        withheld.append(attempt.withheld(decision))
+                except _StoppedError as stopped:
+                    withheld.append(attempt.stopped(decision, stopped))
+            if not kept:
+                return withheld[0]
+            shown, decisions = [record for record, _, _ in kept], [decision for _, decision, _ in kept]
+            packages = [package for _, _, package in kept]
+            try:
+                body = self._body(_FORMS[form](packages), reader, shown, *decisions)
+            except _StoppedError as stopped:
+                return attempt.stopped(decisions[0], stopped)
+            return self._sealer.seal(attempt.contents(shown, body, decisions), decisions[0])
         except Exception:  # noqa: BLE001  whatever is wrong, the answer is no
             return attempt.failed()
 
@@ -125,32 +166,39 @@ class Gate:
         contents = Contents(**{field.name: getattr(cleared, field.name) for field in fields(Contents)})
         return self._sealer.seal(replace(contents, request_id=request_id), cleared.decision)
 
-    def _body(self, record: Record, destination: Recipient, decision: Decision) -> bytes:
-        """The bytes, made only of what is permitted, and looked at twice."""
-        most = self._policy.of[destination.type]
-        package = self._package(record, destination, decision, most)
-        bundle = transaction(package)
-        self._refuse_diagnoses(package.resources, decision)
-        invalid = [fault for fault in validate(bundle) if fault.severity == "error"]
+    def _decision(
+        self, record: Record, recipient: Recipient, purpose: Purpose, snapshot: Snapshot, now: datetime
+    ) -> Decision:
+        request = policy.request(recipient, purpose, self._senders)
+        return decide(snapshot.directives, request, policy.subject(record, snapshot), now, self._policy)
+
+    def _body(self, made: Resource, recipient: Recipient, records: Sequence[Record], *decisions: Decision) -> bytes:
+        """The bytes of what was made only of what is permitted: validated, written, read again and looked at."""
+        invalid = [fault for fault in validate(made) if fault.severity == "error"]
         if invalid:
             raise _StoppedError(Reason.INVALID_CONTENT, invalid)
         release = self._mapper.tables.release
         try:
-            body = json.write(bundle) if destination.format == "json" else xml.write(bundle, release=release)
-            seen = reread(body, destination.format, release)
+            body = json.write(made) if recipient.format == "json" else xml.write(made, release=release)
+            seen = reread(body, recipient.format, release)
         except AdapterError as error:
             raise _StoppedError(Reason.INVALID_CONTENT, error.faults) from None
-        self._refuse_diagnoses([entry["resource"] for entry in seen["entry"]], decision)
-        unexpected = inspect(seen, most, decision.categories, record.patient.identity.number)
+        permitted = frozenset[Category].intersection(*(decision.categories for decision in decisions))
+        bundle = seen if seen.get("resourceType") == "Bundle" else {"entry": [{"resource": seen}]}
+        _refuse_diagnoses([entry["resource"] for entry in bundle["entry"]], permitted)
+        most = self._policy.of[recipient.type]
+        unexpected = inspect(bundle, most, permitted, records[0].patient.identity.number)
         if unexpected:
             raise _StoppedError(Reason.UNEXPECTED_CONTENT, unexpected)
         return body
 
-    def _package(self, record: Record, destination: Recipient, decision: Decision, most: Disclosure) -> Package:
-        addressed = _addressed(record, destination) if most.addressed else record
-        permission = Permission(decision.categories, destination.actor_keys if most.addressed else None)
-        package = self._mapper.to_fhir(addressed, permission=permission, ids=self._ids(destination.destination))
-        inside = {f"{each['resourceType']}/{each['id']}" for each in package.resources}
+    def _package(self, record: Record, recipient: Recipient, decision: Decision) -> Package:
+        most = self._policy.of[recipient.type]
+        addressed = _addressed(record, recipient) if most.addressed else record
+        permission = Permission(decision.categories, recipient.actor_keys if most.addressed else None)
+        package = self._mapper.to_fhir(addressed, permission=permission, ids=self._ids(recipient.destination))
+        _refuse_diagnoses(package.resources, decision.categories)
+        inside = _names(package.resources)
         return Package(tuple(_marked(_closed(each, inside), most) for each in package.resources))
 
     def _ids(self, destination: str) -> Callable[[str, str], str]:
@@ -161,14 +209,6 @@ class Gate:
             return str(UUID(bytes=hmac.digest(self._id_key, text, "sha256")[:16], version=5))
 
         return keyed
-
-    def _refuse_diagnoses(self, resources: Iterable[dict[str, Any]], decision: Decision) -> None:
-        """A diagnosis in coordination messages is a hard prohibition (PDL-003), wherever it hides."""
-        if Category.DIAGNOSIS in decision.categories:
-            return
-        found = [fault for resource in resources for fault in diagnosis_content(resource)]
-        if found:
-            raise _StoppedError(Reason.DIAGNOSIS_CONTENT, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +221,7 @@ class _Attempt:
     request_id: str
     correlation_id: str
 
-    def contents(self, record: Record, body: bytes, decision: Decision) -> Contents:
+    def contents(self, records: Sequence[Record], body: bytes, decisions: Sequence[Decision]) -> Contents:
         return Contents(
             body=body,
             content_type=f"application/fhir+{self.destination.format}",
@@ -190,10 +230,10 @@ class _Attempt:
             correlation_id=self.correlation_id,
             cleared_at=self.now,
             consent_version=self.snapshot.consent_version,
-            consent_versions=decision.consents,
-            records=((_business(record.id), record.version),),
-            categories=tuple(sorted(decision.categories)),
-            explanation=self._explanation(decision),
+            consent_versions=tuple(dict.fromkeys(consent for each in decisions for consent in each.consents)),
+            records=tuple((_business(record.id), record.version) for record in records),
+            categories=tuple(sorted({category for each in decisions for category in each.categories})),
+            explanation=b"\n".join(self._explanation(decision) for decision in decisions),
         )
 
     def withheld(self, decision: Decision, faults: tuple[Fault, ...] = ()) -> Withheld:
@@ -206,6 +246,10 @@ class _Attempt:
             explanation=self._explanation(decision, faults),
             faults=(reason_fault(decision), *faults),
         )
+
+    def stopped(self, decision: Decision, stopped: _StoppedError) -> Withheld:
+        stop = replace(decision, permitted=False, reason=stopped.reason, categories=frozenset(), consents=())
+        return self.withheld(stop, stopped.faults)
 
     def failed(self) -> Withheld:
         """The gate itself failed: no detail of what it was looking at."""
@@ -223,6 +267,32 @@ class _Attempt:
 
     def _explanation(self, decision: Decision, faults: tuple[Fault, ...] = ()) -> bytes:
         return explain(decision, snapshot=self.snapshot.digest, destination=self.destination.destination, faults=faults)
+
+
+def _resource(packages: Sequence[Package]) -> Resource:
+    """The focus of the one package, alone: what it refers to is named by identifier."""
+    focus = packages[0].resources[0]
+    alone: Resource = _closed(focus, _names([focus]))
+    return alone
+
+
+_FORMS: Final[Mapping[AnswerForm, Callable[[Sequence[Package]], Resource]]] = {
+    "resource": _resource,
+    "searchset": searchset,
+}
+
+
+def _names(resources: Iterable[Resource]) -> set[str]:
+    return {f"{each['resourceType']}/{each['id']}" for each in resources}
+
+
+def _refuse_diagnoses(resources: Iterable[Resource], permitted: frozenset[Category]) -> None:
+    """A diagnosis in coordination messages is a hard prohibition (PDL-003), wherever it hides."""
+    if Category.DIAGNOSIS in permitted:
+        return
+    found = [fault for resource in resources for fault in diagnosis_content(resource)]
+    if found:
+        raise _StoppedError(Reason.DIAGNOSIS_CONTENT, found)
 
 
 def _addressed(record: Record, recipient: Recipient) -> Record:

@@ -11,7 +11,7 @@ The order of the steps, one file per way of a message:
 
 from adapter.flows.accept import Acceptance, accept
 from adapter.flows.adapter import Adapter
-from adapter.flows.answer import Answer, read_one, search
+from adapter.flows.answer import Answer, Reader, read_one, search
 from adapter.flows.dispatch import Dispatcher, deliver
 from adapter.flows.receive import Received, Written, receive
 
@@ -20,6 +20,7 @@ __all__ = [
     "Adapter",
     "Answer",
     "Dispatcher",
+    "Reader",
     "Received",
     "Written",
     "accept",

@@ -20,16 +20,13 @@ from adapter.domain import (
     Record,
     read_part,
     read_record,
-
 )
 from adapter.errors import AdapterError, Fault, Invalid
-from adapter.flows.adapter import Adapter
+from adapter.flows.adapter import LOCAL, Adapter
 from adapter.store import audit, inbox, outbox, records
 from adapter.store.outbox import Send
 from adapter.store.records import Stored, Version
 from adapter.wire import json
-
-SOURCE: Final = "local"
 
 
 class Delivery(Part):
@@ -79,9 +76,9 @@ async def accept(
     submission, _ = read_part(SUBMISSION, document)
     taken, warnings = _records(adapter, submission)
     sends = await _sends(adapter, submission, taken, correlation_id or str(uuid4()))
-    await adapter.refuse_older(SOURCE, taken)
+    await adapter.refuse_older(LOCAL, taken)
     arrival = inbox.Arrival(
-        source=SOURCE,
+        source=LOCAL,
         request_id=request_id or str(uuid4()),
         digest=adapter.keys.fingerprint(json.canonical(document)),
         origin="local",
@@ -91,7 +88,11 @@ async def accept(
         return json.write(
             {
                 "records": [
-                    {"id": record.id.model_dump(), "kind": record.record, "state": "unchanged" if kept.unchanged else "stored"}
+                    {
+                        "id": record.id.model_dump(),
+                        "kind": record.record,
+                        "state": "unchanged" if kept.unchanged else "stored",
+                    }
                     for record, kept in zip(taken, stored, strict=True)
                 ],
                 "messages": [
@@ -105,10 +106,12 @@ async def accept(
     accepted = await adapter.store.write(
         inbox.accept,
         arrival,
-        records=[adapter.new_record(SOURCE, record) for record in taken],
+        records=[adapter.new_record(LOCAL, record) for record in taken],
         sends=sends,
         entries=[
-            audit.Entry("record.accepted", caller, adapter.record_id(SOURCE, record.id), patient_key=adapter.patient_key(record))
+            audit.Entry(
+                "record.accepted", caller, adapter.record_id(LOCAL, record.id), patient_key=adapter.patient_key(record)
+            )
             for record in taken
         ],
         respond=respond,
@@ -129,7 +132,9 @@ def _records(adapter: Adapter, submission: Submission) -> tuple[list[Record], li
             faults.extend(_inside(fault, number) for fault in error.faults)
             continue
         if not record.provider.hsa_id.same(adapter.settings.region.provider):
-            faults.append(Fault("exchange.foreign-provider", f"records[{number}].provider.hsa_id", "lag (2019:1297) 1 §"))
+            faults.append(
+                Fault("exchange.foreign-provider", f"records[{number}].provider.hsa_id", "lag (2019:1297) 1 §")
+            )
         taken.append(record)
         warnings.extend(_inside(fault, number) for fault in noted)
     if faults:
@@ -146,7 +151,7 @@ async def _sends(adapter: Adapter, submission: Submission, taken: Sequence[Recor
     sends: list[Send] = []
     faults: list[Fault] = []
     for number, delivery in enumerate(submission.send):
-        record_id = adapter.record_id(SOURCE, delivery.record)
+        record_id = adapter.record_id(LOCAL, delivery.record)
         patient_key = here.get(delivery.record) or await _patient_of(adapter, record_id)
         if patient_key is None:
             faults.append(Fault("exchange.unknown-record", f"send[{number}].record"))

@@ -7,22 +7,26 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random, SystemRandom
-from typing import Self
+from typing import Final, Self
 from uuid import UUID
 
 from adapter.consent import disclosure
-from adapter.consent.gate import Gate
+from adapter.consent.gate import Cleared, Gate
 from adapter.consent.policy import Recipient, Snapshot
 from adapter.domain import Block, BusinessId, Consent, Purpose, Record, read_record, written_record
 from adapter.errors import Conflict, Fault
 from adapter.mapping import Mapper
 from adapter.settings import Destination, Settings
 from adapter.store import Keys, Store, destinations, load_keys, records
-from adapter.store.records import NewRecord, Version
+from adapter.store.records import NewRecord, RecordRef, Version
 from adapter.sweden import person_key
 from adapter.tables import load
-from adapter.transport import Transport, open_transport
+from adapter.transport import Transport
+from adapter.transport.rest import Rest
 from adapter.wire import json
+
+LOCAL: Final = "local"
+"""The source of what the local system hands over; peers are sources by their id."""
 
 
 def _now() -> datetime:
@@ -34,7 +38,7 @@ class Adapter:
     """
     One region's adapter. ``clock`` gives aware times in UTC and is the only clock of the flows.
 
-    ``recipients`` and ``transports`` are the configured destinations, by id.
+    ``recipients`` are the configured destinations, by id.
     """
 
     settings: Settings
@@ -43,15 +47,17 @@ class Adapter:
     mapper: Mapper
     gate: Gate
     recipients: Mapping[str, Recipient]
-    transports: Mapping[str, Transport]
+    transport: Transport
     clock: Callable[[], datetime] = _now
     random: Random = field(default_factory=SystemRandom)
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
-    def open(cls, settings: Settings, *, clock: Callable[[], datetime] = _now) -> Self:
+    def open(
+        cls, settings: Settings, *, transport: Transport | None = None, clock: Callable[[], datetime] = _now
+    ) -> Self:
         """
-        Read keys and tables, open the store, declare the destinations.
+        Read keys and tables, open the store, declare the destinations. ``transport``: another than the network's.
 
         Raises:
             Misconfigured: keys, tables or destinations cannot be used.
@@ -73,14 +79,14 @@ class Adapter:
                 mapper=mapper,
             ),
             recipients={d.id: recipient_of(d) for d in settings.destinations},
-            transports={d.id: open_transport(d) for d in settings.destinations},
+            transport=transport or Rest(settings, clock=clock),
             clock=clock,
         )
 
     async def close(self) -> None:
         """Let go of connections and the store."""
-        for transport in self.transports.values():
-            await transport.close()
+        if isinstance(self.transport, Rest):
+            await self.transport.aclose()
         self.store.close()
 
     # names in the store
@@ -124,16 +130,29 @@ class Adapter:
             if record.version == newest.version and record != newest:
                 raise Conflict(Fault("exchange.same-version", f"records[{number}].version"))
 
+    def business_ref(self, version: Version) -> tuple[str, int]:
+        """How the gate names a stored version: business id and the record's own version."""
+        record = self.record(version)
+        return f"{record.id.system}|{record.id.value}", record.version
+
     # what a decision needs
 
     def snapshot(self, record: Record, stored: records.Snapshot) -> Snapshot:
         """The patient's consents and blocks as the gate reads them: our own only, never what a peer has written."""
-        ours = [self.record(version) for version in stored.records if version.origin == "local"]
+        ours = [self.record(version) for version in stored.records if version.origin == LOCAL]
         return Snapshot(
             patient=record.patient.identity,
             consent_version=stored.consent_version,
             consents=tuple(each for each in ours if isinstance(each, Consent)),
             blocks=tuple(each for each in ours if isinstance(each, Block)),
+        )
+
+    def consents_of(self, cleared: Cleared) -> tuple[RecordRef, ...]:
+        """The consents that a disclosure was cleared on, as the store names them."""
+        named = ((name.partition("|"), version) for name, version in cleared.consent_versions)
+        return tuple(
+            RecordRef(self.record_id(LOCAL, BusinessId(system=system, value=value)), version)
+            for (system, _, value), version in named
         )
 
     def usual_purpose(self, recipient: Recipient) -> Purpose:

@@ -1,19 +1,42 @@
-"""An authorised care provider reads. Every record passes the same gate as a send, at this moment, and the bytes are the gate's."""
+"""
+An authorised care provider reads. Every record passes the same gate as a send, at this moment, and the bytes are the gate's.
+
+What there is not, and what this caller may not have, look the same from outside. Outside actors have no way to read at all
+(PDL 5:4, 5:6).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
-from adapter.consent.gate import Cleared, Withheld
+from adapter.consent.gate import AnswerForm, Cleared, Withheld
 from adapter.consent.policy import Recipient
 from adapter.domain import PersonIdentity, Purpose
 from adapter.errors import Denied, Fault
 from adapter.flows.adapter import Adapter
 from adapter.store import Transaction, audit, disclosures, records
 from adapter.store.disclosures import Disclosure
-from adapter.store.records import RecordRef, Version
+from adapter.store.records import Version
 from adapter.sweden import HsaId, person_key
 from adapter.transport.login import Caller
+
+KINDS: Final = {
+    "Task": frozenset({"Intervention", "FkSignal", "Offer"}),
+    "CarePlan": frozenset({"CarePlan"}),
+    "Consent": frozenset({"Consent", "Block"}),
+}
+"""The record kinds behind each resource type that can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads, under which request id, and in which format it wants the answer."""
+
+    caller: Caller
+    request_id: str
+    format: Literal["json", "xml"] = "json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,38 +47,82 @@ class Answer:
     version: int
 
 
-KINDS = {"Task": ("Intervention", "FkSignal", "Offer"), "CarePlan": ("CarePlan",), "Consent": ("Consent", "Block")}
-"""The record kinds behind each resource type that can be read."""
-
-
-async def read_one(
-    adapter: Adapter, resource_type: str, logical_id: str, *, caller: Caller, request_id: str, xml: bool = False
-) -> Answer:
+async def read_one(adapter: Adapter, resource_type: str, logical_id: str, reader: Reader) -> Answer:
     """
-    One record's focus resource.
+    The focus resource of one record.
 
     Raises:
-        Denied: ``exchange.not-found``: there is none, or not for this caller; the two look the same from outside.
+        Denied: ``exchange.not-found``: there is none, or none for this caller.
     """
     version = await adapter.store.read(records.get, logical_id)
-    found = [version] if version and version.kind in KINDS.get(resource_type, ()) else []
-    cleared = await _cleared(adapter, found, "resource", caller, request_id, xml=xml)
-    if cleared is None or version is None:
+    if version is None or version.kind not in KINDS.get(resource_type, ()):
+        raise Denied(Fault("exchange.not-found", resource_type))
+    cleared = await _cleared(adapter, [version], "resource", reader)
+    if cleared is None:
         raise Denied(Fault("exchange.not-found", resource_type))
     return Answer(cleared, version.version)
 
 
-async def search(  # noqa: PLR0913  named by the caller
-    adapter: Adapter, resource_type: str, identity: PersonIdentity, *, caller: Caller, request_id: str, xml: bool = False
-) -> Answer:
-    """A patient's records of one resource type, as a searchset with the resources they refer to; no total."""
+async def search(adapter: Adapter, resource_type: str, identity: PersonIdentity, reader: Reader) -> Answer | None:
+    """A patient's records of one resource type, with the resources they refer to; None: nothing for this caller."""
     patient_key = adapter.keys.patient_key(person_key(identity.kind, identity.number))
-    found = [
-        version
-        for version in await adapter.store.read(records.search, patient_key)
-        if version.kind in KINDS.get(resource_type, ())
-    ]
-    cleared = await _cleared(adapter, found, "searchset", caller, request_id, xml=xml)
-    if cleared is None:
-        raise Denied(Fault("exchange.not-found", resource_type))
-    return Answer(cleared, 0)
+    versions = await adapter.store.read(records.search, patient_key)
+    found = [version for version in versions if version.kind in KINDS.get(resource_type, ())]
+    cleared = await _cleared(adapter, found, "searchset", reader) if found else None
+    return Answer(cleared, 0) if cleared else None
+
+
+async def _cleared(adapter: Adapter, found: Sequence[Version], form: AnswerForm, reader: Reader) -> Cleared | None:
+    known = [adapter.record(version) for version in found]
+    stored = await adapter.store.read(records.consents, found[0].patient_key)
+    result = adapter.gate.answer(
+        known,
+        reader=_recipient(reader),
+        purpose=Purpose.COORDINATION,
+        snapshot=adapter.snapshot(known[0], stored),
+        now=adapter.clock(),
+        request_id=reader.request_id,
+        correlation_id=reader.request_id,
+        form=form,
+    )
+    # A read that cannot be entered in the log is not answered (PDL 4:3).
+    await adapter.store.write(_enter, adapter, found, result, reader)
+    return result if isinstance(result, Cleared) else None
+
+
+def _recipient(reader: Reader) -> Recipient:
+    organisation = reader.caller.organisation
+    hsa_id = organisation if isinstance(organisation, HsaId) else None
+    return Recipient(
+        destination=f"reader:{reader.caller.peer}",
+        type="vard",
+        hsa_id=hsa_id,
+        organisation_number=None if isinstance(organisation, HsaId) else organisation,
+        provider_hsa_id=hsa_id,
+        format=reader.format,
+    )
+
+
+def _enter(
+    tx: Transaction, adapter: Adapter, found: Sequence[Version], result: Cleared | Withheld, reader: Reader
+) -> None:
+    """The disclosure and the audit entry of one read; what was refused is logged without what it was."""
+    now, peer, patient_key = adapter.clock(), reader.caller.peer, found[0].patient_key
+    if isinstance(result, Withheld):
+        entry = audit.Entry("record.read", peer, outcome="refused", reason=result.reason, patient_key=patient_key)
+    else:
+        shown = set(result.records)
+        refs = tuple(v.ref for v in found if adapter.business_ref(v) in shown)
+        disclosed = Disclosure(peer, refs, adapter.consents_of(result), result.categories)
+        disclosures.enter(
+            tx,
+            disclosed,
+            patient_key=patient_key,
+            destination=f"reader:{peer}",
+            message_id=reader.request_id,
+            request_id=reader.request_id,
+            purpose=Purpose.COORDINATION,
+            now=now,
+        )
+        entry = audit.Entry("record.read", peer, patient_key=patient_key)
+    audit.append(tx, [entry], now=now)

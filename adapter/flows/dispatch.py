@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from adapter.consent.gate import Cleared, Withheld
@@ -19,7 +19,7 @@ from adapter.flows.adapter import Adapter
 from adapter.store import Transaction, audit, outbox, records
 from adapter.store.disclosures import Disclosure
 from adapter.store.outbox import Begun, Claim, Dead, Delivered, Outcome, Refused, Retry
-from adapter.store.records import RecordRef, Version
+from adapter.store.records import Version
 from adapter.store.schedule import next_try
 from adapter.transport import Receipt
 
@@ -108,7 +108,7 @@ async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
             now=adapter.clock(),
         )
         if begun.status == "started":
-            receipt = await adapter.transports[claim.destination].send(cleared)
+            receipt = await adapter.transport.send(cleared)
             return await _finish(adapter, claim, _outcome(adapter, claim, cleared, receipt), begun, cleared)
         if begun.status == "lost":
             return None
@@ -127,22 +127,26 @@ def _looked_up(tx: Transaction, claim: Claim) -> tuple[Version, records.Snapshot
 
 def _outcome(adapter: Adapter, claim: Claim, cleared: Cleared, receipt: Receipt) -> Outcome:
     if receipt.outcome in {"delivered", "duplicate"}:
-        return Delivered(
-            Disclosure(
-                recipient=claim.destination,
-                records=claim.records,
-                consents=tuple(RecordRef(name, version) for name, version in cleared.consent_versions),
-                categories=tuple(cleared.categories),
-            )
-        )
-    if receipt.outcome == "retry":
-        now = adapter.clock()
-        after = None if receipt.retry_after_s is None else timedelta(seconds=receipt.retry_after_s)
-        due = next_try(
-            claim.tries + 1, queued_at=claim.queued_at, now=now, rng=adapter.random, urgent=claim.urgent, retry_after=after
-        )
-        return Dead("expired", peer_failed=True) if due is None else Retry(due, receipt.reason)
-    return Dead(receipt.reason)
+        consents = adapter.consents_of(cleared)
+        return Delivered(Disclosure(claim.destination, claim.records, consents, tuple(cleared.categories)))
+    due = _next_try(adapter, claim, receipt) if receipt.outcome == "retry" else None
+    if due is None:
+        return Dead(receipt.reason, exposed=receipt.exposed, peer_failed=receipt.peer_failed)
+    return Retry(due, receipt.reason, exposed=receipt.exposed, peer_failed=receipt.peer_failed)
+
+
+def _next_try(adapter: Adapter, claim: Claim, receipt: Receipt) -> datetime | None:
+    tries = claim.tries + 1
+    if receipt.at_most is not None and tries >= receipt.at_most:
+        return None
+    return next_try(
+        tries,
+        queued_at=claim.queued_at,
+        now=adapter.clock(),
+        rng=adapter.random,
+        urgent=claim.urgent,
+        retry_after=None if receipt.retry_after_s is None else timedelta(seconds=receipt.retry_after_s),
+    )
 
 
 async def _finish(

@@ -76,7 +76,9 @@ async def receive(  # noqa: PLR0913  named by the caller
 
     def respond(stored: tuple[Stored, ...], _: tuple[str, ...]) -> bytes:
         kept = {one.record_id: one.version for one in stored}
-        return json.write([[_focus(record), adapter.record_id(caller.peer, record.id), kept] for record in reading.records])
+        return json.write(
+            [[_focus(record), adapter.record_id(caller.peer, record.id), kept] for record in reading.records]
+        )
 
     accepted = await adapter.store.write(
         inbox.accept,
@@ -84,7 +86,9 @@ async def receive(  # noqa: PLR0913  named by the caller
         records=[adapter.new_record(caller.peer, record, expected=expected) for record in taken],
         sends=(),
         entries=[
-            audit.Entry("record.received", caller.peer, adapter.record_id(caller.peer, r.id), patient_key=adapter.patient_key(r))
+            audit.Entry(
+                "record.received", caller.peer, adapter.record_id(caller.peer, r.id), patient_key=adapter.patient_key(r)
+            )
             for r in taken
         ],
         respond=respond,
@@ -104,7 +108,13 @@ def _in_the_peers_own_name(adapter: Adapter, found: Sequence[Record], caller: Ca
     for record in found:
         ours = record.provider.hsa_id.same(adapter.settings.region.provider)
         if ours or isinstance(record, Block) or (isinstance(record, Consent) and not _answers(record, caller)):
-            raise Denied(Fault("exchange.not-yours", f"{_focus(record)}", "consent.md: a consent that the requester wrote for itself"))
+            raise Denied(
+                Fault(
+                    "exchange.not-yours",
+                    f"{_focus(record)}",
+                    "consent.md: a consent that the requester wrote for itself",
+                )
+            )
 
 
 def _answers(record: Record, caller: Caller) -> bool:
