@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, TypeAlias
@@ -69,7 +69,7 @@ class Traced:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """The resources of one record, the focus first. References inside it are ``Type/id``."""
+    """The resources of one record or several, the focus first. References inside it are ``Type/id``."""
 
     resources: tuple[Resource, ...]
 
@@ -104,9 +104,24 @@ class Mapper:
         Raises:
             Unmappable: a value has no code.
         """
+        return self.to_fhir_together([record], permission=permission, ids=ids, trace=trace)
+
+    def to_fhir_together(
+        self,
+        records: Iterable[Record],
+        *,
+        permission: Permission | None = None,
+        ids: Ids = public_ids,
+        trace: list[Traced] | None = None,
+    ) -> Package:
+        """
+        As ``to_fhir``, for several records in one package: their own resources first, in order; a party that several
+        name stands in it once.
+        """
         writing = _Writing(self.tables, permission, ids, trace)
-        writing.record(self.tables.records[record.record], written_record(record))
-        return Package(tuple(writing.package))
+        for record in records:
+            writing.record(self.tables.records[record.record], written_record(record))
+        return Package((*writing.own, *writing.parties))
 
     def from_fhir(
         self, resources: Sequence[Resource], *, mode: Mode = "production", today: date | None = None
@@ -196,13 +211,14 @@ _FULL_URL: Final = "\0fullUrl"
 
 @dataclass
 class _Writing:
-    """One record on its way out: the package so far, and who already stands in it."""
+    """Records on their way out: their own resources and the parties so far, and who already stands among those."""
 
     tables: Tables
     permission: Permission | None
     ids: Ids
     trace: list[Traced] | None
-    package: list[Resource] = field(default_factory=list)
+    own: list[Resource] = field(default_factory=list)
+    parties: list[Resource] = field(default_factory=list)
     known: dict[tuple[str, str], list[tuple[str, list[Resource]]]] = field(default_factory=dict)
 
     def record(self, table: Table, document: Document) -> None:
@@ -212,8 +228,7 @@ class _Writing:
         for (role, indexes), resource in made.roots.items():
             resource["id"] = self.ids(role, "#".join((key, *map(str, indexes))))
         made.link()
-        # A record's own resources come before the parties that it names.
-        self.package[:0] = made.finished()
+        self.own.extend(made.finished())
 
     def party(self, table: Table, document: Document) -> Resource:
         """
@@ -232,7 +247,7 @@ class _Writing:
         for (role, _), resource in made.roots.items():
             resource["id"] = self.ids(role, key + suffix)
         made.link()
-        self.package.extend(made.finished())
+        self.parties.extend(made.finished())
         return self._reference(table, key + suffix, contents)
 
     def _reference(self, table: Table, key: str, contents: list[Resource]) -> Resource:
