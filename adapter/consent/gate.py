@@ -11,7 +11,9 @@ import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from pathlib import Path
 from secrets import token_bytes
+from traceback import extract_tb
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -110,8 +112,8 @@ class Gate:
             except _StoppedError as stopped:
                 return attempt.stopped(decision, stopped)
             return self._sealer.seal(attempt.contents([record], body, [decision]), decision)
-        except Exception:  # noqa: BLE001  whatever is wrong, the answer is no
-            return attempt.failed()
+        except Exception as error:  # noqa: BLE001  whatever is wrong, the answer is no
+            return attempt.failed(error)
 
     def answer(  # noqa: PLR0913  named by the caller
         self,
@@ -152,8 +154,8 @@ class Gate:
             except _StoppedError as stopped:
                 return attempt.stopped(decisions[0], stopped)
             return self._sealer.seal(attempt.contents(shown, body, decisions), decisions[0])
-        except Exception:  # noqa: BLE001  whatever is wrong, the answer is no
-            return attempt.failed()
+        except Exception as error:  # noqa: BLE001  whatever is wrong, the answer is no
+            return attempt.failed(error)
 
     def renamed(self, cleared: Cleared, request_id: str) -> Cleared:
         """
@@ -183,7 +185,7 @@ class Gate:
             seen = reread(body, recipient.format, release)
         except AdapterError as error:
             raise _StoppedError(Reason.INVALID_CONTENT, error.faults) from None
-        permitted = frozenset[Category].intersection(*(decision.categories for decision in decisions))
+        permitted = frozenset.intersection(*(frozenset(decision.categories) for decision in decisions))
         bundle = seen if seen.get("resourceType") == "Bundle" else {"entry": [{"resource": seen}]}
         _refuse_diagnoses([entry["resource"] for entry in bundle["entry"]], permitted)
         most = self._policy.of[recipient.type]
@@ -251,8 +253,8 @@ class _Attempt:
         stop = replace(decision, permitted=False, reason=stopped.reason, categories=frozenset(), consents=())
         return self.withheld(stop, stopped.faults)
 
-    def failed(self) -> Withheld:
-        """The gate itself failed: no detail of what it was looking at."""
+    def failed(self, error: Exception) -> Withheld:
+        """The gate itself failed: what kind of error and where in the code, nothing of what it was looking at."""
         nobody, nothing = Request(Party(), (), frozenset()), Subject("", "")
         decision = Decision(False, Reason.GATE_ERROR, nobody, nothing, self.now, "")
         return Withheld(
@@ -262,11 +264,17 @@ class _Attempt:
             self.correlation_id,
             self.snapshot.consent_version,
             explain(decision),
-            (reason_fault(decision),),
+            (replace(reason_fault(decision), why=f"{type(error).__name__}, {_place(error)}"),),
         )
 
     def _explanation(self, decision: Decision, faults: tuple[Fault, ...] = ()) -> bytes:
         return explain(decision, snapshot=self.snapshot.digest, destination=self.destination.destination, faults=faults)
+
+
+def _place(error: Exception) -> str:
+    """File and line of the innermost frame."""
+    frames = extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
 
 
 def _resource(packages: Sequence[Package]) -> Resource:
