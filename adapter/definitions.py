@@ -53,11 +53,15 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """One invariant: its key, ``error`` or ``warning``, and the FHIRPath expression that must be true."""
+    """
+    One invariant: its key, ``error`` or ``warning``, the FHIRPath expression that must be true, and the path of the
+    element or type that states it (``Quantity`` also where it was found on ``Age``).
+    """
 
     key: str
     severity: str
     expression: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +267,7 @@ class Definitions:
         return Shape(
             path=path,
             elements=tuple(replace(element, order=order) for order, element in enumerate(elements)),
-            constraints=(base.constraints if base else ()) + _constraints(constraints),
+            constraints=(base.constraints if base else ()) + _constraints(path, constraints),
         )
 
     def _file(self, name: str) -> dict[str, Any]:
@@ -301,7 +305,7 @@ def _element(owner: str, row: Mapping[str, Any]) -> Element:
         binding=Binding(strength, value_set) if strength else None,
         is_modifier=row.get("modifier", False),
         is_attribute=row.get("attribute", False),
-        constraints=_constraints(row.get("constraints", ())),
+        constraints=_constraints(f"{owner}.{row['path']}", row.get("constraints", ())),
     )
 
 
@@ -316,8 +320,8 @@ def _type(word: str) -> Type:
     )
 
 
-def _constraints(rows: Any) -> tuple[Constraint, ...]:
-    return tuple(Constraint(key, severity, expression) for key, severity, expression in rows)
+def _constraints(path: str, rows: Any) -> tuple[Constraint, ...]:
+    return tuple(Constraint(key, severity, expression, path) for key, severity, expression in rows)
 
 
 def _concrete(element: Element) -> tuple[Element, ...]:

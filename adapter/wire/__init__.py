@@ -18,7 +18,7 @@ class Limits:
     depth: int = 64
     nodes: int = 250_000
     digits: int = 40
-    exponent: int = 100
+    exponent: int = 308
     attributes: int = 16
 
     def allow_number(self, text: str) -> bool:

@@ -1,0 +1,215 @@
+"""
+The rules of coordination that FHIR does not know, by name.
+
+* ``koord-no-diagnosis``: coordination interventions are journalled and told without diagnosis. Guideline of Västra
+  Götalandsregionen on coordination interventions (KVÅ GC001, without diagnosis); patientdatalagen (2008:355) 2 kap. 4 §:
+  personal data only for what care and its documentation need.
+* ``koord-gc001``: an intervention is journalled under KVÅ GC001, whatever its kind. Same guideline; Socialstyrelsen, KVÅ.
+* ``koord-subject``: the patient is given both as a reference and by identity number, so that no receiver has to guess.
+  Inera's mapping rules for FHIR, GENERAL-006. Only for recipients that may have the number.
+
+Each rule is a function of one resource or Bundle and gives every place where it is broken.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import tomllib
+import unicodedata
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any, Final
+
+from adapter.errors import Fault
+from adapter.resources import folder
+from adapter.validation.structure import fhirpath
+
+Json = Mapping[str, Any]
+Steps = tuple[str | int, ...]
+
+INTERVENTION_KIND: Final = "https://koord.example/fhir/CodeSystem/intervention-kind"
+INTERVENTION_CODE: Final = "GC001"
+
+_DIAGNOSIS_OID: Final = re.compile(
+    r"(?:urn:oid:)?(?:"
+    r"1\.2\.752\.116\.1\.1\.1"  # ICD-10-SE and its editions. Source: code systems of Inera's certificate services
+    r"|1\.2\.752\.116\.1\.3\.1\.4\.1"  # KSH97-P. Same source
+    r"|2\.16\.840\.1\.113883\.6\.(?:3|42|90|103)"  # ICD-10, ICD-9, ICD-10-CM, ICD-9-CM. Source: HL7's OID registry
+    r")(?:\.[0-9]+)*"
+)
+_DIAGNOSIS_NAME: Final = re.compile(
+    r"(?<![a-z])(?:icd(?![a-z])|icd-?o|ksh[-_ ]?(?:19)?97|dsm(?![a-z])|icpc)", re.IGNORECASE
+)
+_HARMLESS_SYSTEM: Final = re.compile(r"https?://(?:terminology\.)?hl7\.org/|https://koord\.example/")
+_CONDITION: Final = re.compile(r"(?:^|/)Condition(?:[/?|]|$)")
+
+_ICD: Final = r"(?:[A-TV-Z][0-9]{2}(?:\.?[0-9X]{1,2}[A-Z]?|\.?[A-Z]|\.-)?|[acf-rtw-z][0-9]{2}(?:\.[0-9][0-9A-Za-z]?)?)"
+"""A code of ICD-10's form. In lower case not b, d, e and s, which begin codes of ICF, nor v, which begins week numbers."""
+_ICD_CODE: Final = re.compile(_ICD)
+_ICD_IN_TEXT: Final = re.compile(rf"(?<![\w.]){_ICD}(?!\w|\.[0-9])")
+_MAYBE_ICD: Final = re.compile(r"[A-Za-z][0-9]{2}")
+_NO_TEXT: Final = re.compile(
+    r"[a-z][a-z0-9+.-]*://\S+|urn:\S+|[^\s@]+@[^\s@]+"  # addresses
+    r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+    r"|SE[0-9]{10}-[A-Z0-9]+"  # HSA-ids
+    r"|[0-9]+(?:\.[0-9]+){3,}"  # object identifiers
+)
+_TAG: Final = re.compile(r"<[^>]*>")
+
+_REASONS: Final = frozenset({"reasonCode", "reasonReference", "addresses", "diagnosis"})
+_LINKS: Final = frozenset({"reference", "type", "url", "fullUrl", "uri", "valueUri", "valueUrl", "valueCanonical"})
+_DATA: Final = frozenset({"data", "valueBase64Binary"})
+_NO_PROSE: Final = _LINKS | _DATA | {
+    "id", "system", "value", "code", "valueCode", "version", "versionId", "lastUpdated", "profile", "source", "line",
+    "postalCode", "etag", "hash", "contentType", "resourceType", "valueId", "valueOid", "valueUuid", "valueDateTime",
+    "implicitRules", "instantiatesCanonical", "instantiatesUri",
+}  # fmt: skip
+"""Names whose text is no prose: identifiers and addresses; codes, links and data are looked at in their own way."""
+
+
+def diagnosis_content(resource: Json) -> list[Fault]:
+    """
+    Every sign of a diagnosis in a resource or Bundle, at any depth.
+
+    Condition resources and links to them; anything in a code system of diagnoses; a code of ICD-10's form in a system that
+    is not HL7's or ours; the elements that give a medical reason (reasonCode, reasonReference, addresses); and prose, also
+    in narratives and text attachments, in which a word has ICD-10's form. Identifiers, addresses and dates are no prose.
+    """
+    found = dict.fromkeys(_signs(resource, ()))
+    why = "koord-no-diagnosis: PDL 2 kap. 4 §; guideline of VGR on coordination interventions"
+    return [Fault("fhir.diagnosis", where=fhirpath("R4", resource, steps), why=why) for steps in found]
+
+
+def intervention_code(resource: Json) -> list[Fault]:
+    """Tasks that name a kind of intervention but not KVÅ GC001."""
+    return [
+        Fault(
+            "fhir.gc001",
+            where=fhirpath("R4", resource, (*steps, "code")),
+            why="koord-gc001: guideline of VGR; Socialstyrelsen, KVÅ",
+        )
+        for steps, inner in _resources(resource, ())
+        if inner["resourceType"] == "Task" and not _is_coded(inner.get("code"))
+    ]
+
+
+def subject_known(resource: Json) -> list[Fault]:
+    """Tasks, care plans and consents whose patient is not given by both reference and identity number."""
+    elements = {"Task": "for", "CarePlan": "subject", "Consent": "patient"}
+    return [
+        Fault(
+            "fhir.subject", where=fhirpath("R4", resource, (*steps, element)), why="koord-subject: Inera, GENERAL-006"
+        )
+        for steps, inner in _resources(resource, ())
+        if (element := elements.get(inner["resourceType"])) and not _is_identified(inner.get(element))
+    ]
+
+
+RULES: Final[Mapping[str, Callable[[Json], list[Fault]]]] = {
+    "koord-no-diagnosis": diagnosis_content,
+    "koord-gc001": intervention_code,
+    "koord-subject": subject_known,
+}
+
+
+def _signs(value: Any, steps: Steps) -> Iterator[Steps]:
+    if isinstance(value, dict):
+        if value.get("resourceType") == "Condition" or _is_diagnosis(value):
+            yield steps
+        for name, child in value.items():
+            yield from _signs_in(name, child, (*steps, name))
+
+
+def _signs_in(name: str, value: Any, steps: Steps) -> Iterator[Steps]:
+    """The signs in what stands under a name; the items of a list stand under the list's name."""
+    if isinstance(value, str):
+        if _tells(name, value):
+            yield steps
+    elif name.removeprefix("_") in _REASONS:
+        yield steps
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _signs_in(name, each, (*steps, index))
+    else:
+        yield from _signs(value, steps)
+
+
+def _is_diagnosis(value: Json) -> bool:
+    """A coding, identifier or quantity of a system of diagnoses, or with a code of ICD-10's form in an unknown one."""
+    system, code = value.get("system"), value.get("code")
+    shaped = isinstance(code, str) and _ICD_CODE.fullmatch(_plain(code).strip()) is not None
+    if not isinstance(system, str):
+        return shaped
+    if system.strip() in _kva_systems():
+        return shaped
+    if _DIAGNOSIS_OID.fullmatch(system.strip()) or _DIAGNOSIS_NAME.search(system):
+        return True
+    return shaped and not _HARMLESS_SYSTEM.match(system)
+
+
+def _tells(name: str, text: str) -> bool:
+    if name in _LINKS:
+        return _CONDITION.search(text) is not None
+    if name in _DATA:
+        return _in_prose(_decoded(text))
+    if name in _NO_PROSE:
+        return False
+    if name == "div":
+        return any(_in_prose(html.unescape(form)) for form in (text, _TAG.sub("", text), _TAG.sub(" ", text)))
+    return _in_prose(text)
+
+
+def _in_prose(text: str) -> bool:
+    plain = _plain(text)
+    return _MAYBE_ICD.search(plain) is not None and _ICD_IN_TEXT.search(_NO_TEXT.sub(" ", plain)) is not None
+
+
+def _plain(text: str) -> str:
+    """Without what only disguises: full-width letters and digits, invisible characters."""
+    if text.isascii():
+        return text
+    folded = unicodedata.normalize("NFKC", text)
+    return "".join(character for character in folded if unicodedata.category(character) != "Cf")
+
+
+def _decoded(text: str) -> str:
+    """The text in base64 data, as far as it is text."""
+    try:
+        return b64decode(text, validate=False).decode("utf-8")
+    except ValueError:
+        return ""
+
+
+def _resources(value: Any, steps: Steps) -> Iterator[tuple[Steps, Json]]:
+    if isinstance(value, dict):
+        if isinstance(value.get("resourceType"), str):
+            yield steps, value
+        for name, child in value.items():
+            yield from _resources(child, (*steps, name))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _resources(child, (*steps, index))
+
+
+def _is_coded(code: Any) -> bool:
+    """A concept names no kind of intervention, or GC001 beside it."""
+    codings = code.get("coding") if isinstance(code, dict) else None
+    listed = [coding for coding in codings if isinstance(coding, dict)] if isinstance(codings, list) else []
+    if not any(coding.get("system") == INTERVENTION_KIND for coding in listed):
+        return True
+    return any(coding.get("system") in _kva_systems() and coding.get("code") == INTERVENTION_CODE for coding in listed)
+
+
+def _is_identified(reference: Any) -> bool:
+    if not isinstance(reference, dict) or not reference.get("reference"):
+        return False
+    identifier = reference.get("identifier")
+    return isinstance(identifier, dict) and bool(identifier.get("system") and identifier.get("value"))
+
+
+@cache
+def _kva_systems() -> frozenset[str]:
+    table = tomllib.loads((folder("mappings") / "codes" / "kva.toml").read_text("utf-8"))
+    return frozenset({table["system"], *table["accept_systems"]})

@@ -1,0 +1,316 @@
+"""
+FHIR R4's invariants as functions: one row per element and key of the committed definitions.
+
+Each takes the JSON object of the element on which the definitions state the invariant, and says whether it holds.
+They never fail on an object of a wrong shape: that is reported elsewhere, and here counts as holding.
+``AS_SCHEMA``, ``IN_CONTEXT`` and ``LEFT_OUT`` name the invariants that are kept in other places, or not, and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+Json = Mapping[str, Any]
+Holds = Callable[[Json], bool]
+
+UCUM: Final = "http://unitsofmeasure.org"
+_SLACK: Final = timedelta(hours=14)
+"""How far a day without a time zone may lie from the same day in UTC."""
+
+
+def has(value: Json, *names: str) -> bool:
+    """One of the elements exists, if only with extensions."""
+    return any(name in value or "_" + name in value for name in names)
+
+
+def has_choice(value: Json, stem: str) -> bool:
+    """A choice exists under any of its names."""
+    return any(name.lstrip("_").startswith(stem) and name.lstrip("_")[len(stem) :][:1].isupper() for name in value)
+
+
+def objects(value: Json, name: str) -> Iterator[Json]:
+    """The objects under a name, whether it holds one or a list."""
+    found = value.get(name)
+    for each in found if isinstance(found, list) else (found,):
+        if isinstance(each, dict):
+            yield each
+
+
+def is_after(start: Any, end: Any) -> bool:
+    """
+    A FHIR date, dateTime or instant certainly lies after another one.
+
+    Two partial dates are compared as far as both go; a day and an instant only if no time zone can put them in order.
+    """
+    if not isinstance(start, str) or not isinstance(end, str):
+        return False
+    try:
+        if "T" in start and "T" in end:
+            return _instant(start) > _instant(end)
+        if "T" not in start and "T" not in end:
+            common = min(len(start), len(end))
+            return start[:common] > end[:common]
+        return _earliest(start) > _latest(end)
+    except (ValueError, OverflowError):
+        return False
+
+
+def _instant(text: str) -> datetime:
+    moment = datetime.fromisoformat(text.replace(":60", ":59"))
+    if moment.tzinfo is None:
+        raise ValueError("no time zone")
+    return moment
+
+
+def _earliest(text: str) -> datetime:
+    return _instant(text) if "T" in text else _instant(f"{(text + '-01-01')[:10]}T00:00:00Z") - _SLACK
+
+
+def _latest(text: str) -> datetime:
+    if "T" in text:
+        return _instant(text)
+    last = date.fromisoformat(text if len(text) == 10 else f"{text}-28" if len(text) == 7 else f"{text}-12-28")
+    return _instant(f"{last.isoformat()}T23:59:59Z") + _SLACK + timedelta(days=4 if len(text) < 10 else 0)
+
+
+def _distinct(values: Iterable[Any]) -> bool:
+    listed = list(values)
+    return len(set(map(str, listed))) == len(listed)
+
+
+def _number(value: Any) -> Decimal | int | None:
+    return value if isinstance(value, Decimal | int) and not isinstance(value, bool) else None
+
+
+def _at_least(minimum: int, name: str) -> Holds:
+    return lambda o: (number := _number(o.get(name))) is None or number >= minimum
+
+
+def _not_both(one: str, other: str) -> Holds:
+    return lambda o: not (has(o, one) and has(o, other))
+
+
+def _needs(name: str, *needed: str) -> Holds:
+    """If the first exists, so does one of the others."""
+    return lambda o: not has(o, name) or has(o, *needed)
+
+
+def _some(*names: str) -> Holds:
+    return lambda o: has(o, *names)
+
+
+def _exactly_one(one: str, other: str) -> Holds:
+    return lambda o: has(o, one) != has(o, other)
+
+
+def _coded_quantity(o: Json) -> bool:
+    """Shared by age-1, cnt-3 and dis-1: a value has a code, and the code system is UCUM."""
+    return (has(o, "code") or not has(o, "value")) and o.get("system", UCUM) == UCUM
+
+
+def _age(o: Json) -> bool:
+    number = _number(o.get("value"))
+    return _coded_quantity(o) and (number is None or number > 0)
+
+
+def _count(o: Json) -> bool:
+    whole = "value" not in o or "." not in str(o["value"])
+    return _coded_quantity(o) and o.get("code", "1") == "1" and whole
+
+
+def _extension(o: Json) -> bool:
+    return has(o, "extension") != has_choice(o, "value")
+
+
+def _parameter(o: Json) -> bool:
+    value, resource, part = has_choice(o, "value"), "resource" in o, "part" in o
+    return (part and not value and not resource) or (not part and value != resource)
+
+
+def _ratio(o: Json) -> bool:
+    return has(o, "numerator") == has(o, "denominator") and (has(o, "numerator") or has(o, "extension"))
+
+
+def _range(o: Json) -> bool:
+    low, high = next(objects(o, "low"), {}), next(objects(o, "high"), {})
+    comparable = all(low.get(name) == high.get(name) for name in ("system", "code", "unit"))
+    smallest, largest = _number(low.get("value")), _number(high.get("value"))
+    return not comparable or smallest is None or largest is None or smallest <= largest
+
+
+def _timing_offset(o: Json) -> bool:
+    when = o.get("when")
+    return "offset" not in o or (isinstance(when, list) and not {"C", "CM", "CD", "CV"} & set(map(str, when)))
+
+
+def _trigger(o: Json) -> bool:
+    kind = str(o.get("type", ""))
+    if kind == "named-event":
+        return has(o, "name")
+    if kind == "periodic":
+        return has_choice(o, "timing")
+    return not kind.startswith("data-") or has(o, "data")
+
+
+def _no_home(o: Json) -> bool:
+    return o.get("use") != "home"
+
+
+def _consent_scope(code: str) -> Holds:
+    """ppc-2 to ppc-5 compare with a system called 'something', as R4 has them."""
+
+    def holds(o: Json) -> bool:
+        scope = next(objects(o, "scope"), {})
+        named = any(c.get("system") == "something" and c.get("code") == code for c in objects(scope, "coding"))
+        return has(o, "patient") or not named
+
+    return holds
+
+
+def _bundle_entries(part: str, *types: str) -> Holds:
+    """Entries have this part exactly in bundles of these types."""
+    return lambda o: all((part in entry) == (o.get("type") in types) for entry in objects(o, "entry"))
+
+
+def _bundle_first(kind: str, resource_type: str) -> Holds:
+    def holds(o: Json) -> bool:
+        first = next(objects(next(objects(o, "entry"), {}), "resource"), {})
+        return o.get("type") != kind or first.get("resourceType") == resource_type
+
+    return holds
+
+
+def _bundle_identifier(o: Json) -> bool:
+    identifier = next(objects(o, "identifier"), {})
+    return o.get("type") != "document" or (has(identifier, "system") and has(identifier, "value"))
+
+
+def _bundle_urls(o: Json) -> bool:
+    if o.get("type") == "history":
+        return True
+    located = [entry for entry in objects(o, "entry") if "fullUrl" in entry]
+    return _distinct((e["fullUrl"], _version(e)) for e in located)
+
+
+def _version(entry: Json) -> Any:
+    return next(objects(next(objects(entry, "resource"), {}), "meta"), {}).get("versionId")
+
+
+def _entry_url(o: Json) -> bool:
+    return "/_history/" not in str(o.get("fullUrl", ""))
+
+
+def _only_in(name: str, *types: str) -> Holds:
+    return lambda o: not has(o, name) or o.get("type") in types
+
+
+def _capability_kind(o: Json) -> bool:
+    """cpb-15: a capability has software and no implementation."""
+    return o.get("kind") != "capability" or (not has(o, "implementation") and has(o, "software"))
+
+
+def _capability_requirements(o: Json) -> bool:
+    return o.get("kind") != "requirements" or not has(o, "implementation", "software")
+
+
+def _capability_endpoint(o: Json) -> bool:
+    return o.get("kind") == "instance" or not any("endpoint" in messaging for messaging in objects(o, "messaging"))
+
+
+def _search_entries(o: Json) -> bool:
+    return o.get("type") == "searchset" or not any("search" in entry for entry in objects(o, "entry"))
+
+
+def _no_contained(name: str) -> Holds:
+    """Nothing of this name in the meta of contained resources (dom-4, dom-5)."""
+    return lambda o: not any(has(meta, name) for inner in objects(o, "contained") for meta in objects(inner, "meta"))
+
+
+INVARIANTS: Final[Mapping[tuple[str, str], Holds]] = {
+    ("Age", "age-1"): _age,
+    ("Attachment", "att-1"): _needs("data", "contentType"),
+    ("AuditEvent.entity", "sev-1"): _not_both("name", "query"),
+    ("Bundle", "bdl-1"): _only_in("total", "searchset", "history"),
+    ("Bundle", "bdl-2"): _search_entries,
+    ("Bundle", "bdl-3"): _bundle_entries("request", "batch", "transaction", "history"),
+    ("Bundle", "bdl-4"): _bundle_entries("response", "batch-response", "transaction-response", "history"),
+    ("Bundle", "bdl-7"): _bundle_urls,
+    ("Bundle", "bdl-9"): _bundle_identifier,
+    ("Bundle", "bdl-10"): lambda o: o.get("type") != "document" or "timestamp" in o,
+    ("Bundle", "bdl-11"): _bundle_first("document", "Composition"),
+    ("Bundle", "bdl-12"): _bundle_first("message", "MessageHeader"),
+    ("Bundle.entry", "bdl-5"): _some("resource", "request", "response"),
+    ("Bundle.entry", "bdl-8"): _entry_url,
+    ("CapabilityStatement", "cpb-1"): _some("rest", "messaging", "document"),
+    ("CapabilityStatement", "cpb-2"): _some("description", "software", "implementation"),
+    ("CapabilityStatement", "cpb-3"): _capability_endpoint,
+    ("CapabilityStatement", "cpb-7"): lambda o: _distinct(
+        (d.get("profile"), d.get("mode")) for d in objects(o, "document")
+    ),
+    ("CapabilityStatement", "cpb-14"): lambda o: o.get("kind") != "instance" or has(o, "implementation"),
+    ("CapabilityStatement", "cpb-15"): _capability_kind,
+    ("CapabilityStatement", "cpb-16"): _capability_requirements,
+    ("CapabilityStatement.rest", "cpb-9"): lambda o: _distinct(r.get("type") for r in objects(o, "resource")),
+    ("CapabilityStatement.rest.resource", "cpb-12"): lambda o: _distinct(
+        p.get("name") for p in objects(o, "searchParam")
+    ),
+    ("CarePlan.activity", "cpl-3"): _not_both("detail", "reference"),
+    ("Consent", "ppc-1"): _some("policy", "policyRule"),
+    ("Consent", "ppc-2"): _consent_scope("patient-privacy"),
+    ("Consent", "ppc-3"): _consent_scope("research"),
+    ("Consent", "ppc-4"): _consent_scope("adr"),
+    ("Consent", "ppc-5"): _consent_scope("treatment"),
+    ("ContactPoint", "cpt-2"): _needs("value", "system"),
+    ("Count", "cnt-3"): _count,
+    ("DataRequirement.codeFilter", "drq-1"): _exactly_one("path", "searchParam"),
+    ("DataRequirement.dateFilter", "drq-2"): _exactly_one("path", "searchParam"),
+    ("Distance", "dis-1"): _coded_quantity,
+    ("DomainResource", "dom-2"): lambda o: not any("contained" in inner for inner in objects(o, "contained")),
+    ("DomainResource", "dom-4"): lambda o: _no_contained("versionId")(o) and _no_contained("lastUpdated")(o),
+    ("DomainResource", "dom-5"): _no_contained("security"),
+    ("Duration", "drt-1"): lambda o: not has(o, "code") or (o.get("system") == UCUM and has(o, "value")),
+    ("Expression", "exp-1"): _some("expression", "reference"),
+    ("Extension", "ext-1"): _extension,
+    ("Goal.target", "gol-1"): lambda o: not has_choice(o, "detail") or has(o, "measure"),
+    ("Organization", "org-1"): _some("identifier", "name"),
+    ("Organization.address", "org-2"): _no_home,
+    ("Organization.telecom", "org-3"): _no_home,
+    ("Parameters.parameter", "inv-1"): _parameter,
+    ("Patient.contact", "pat-1"): _some("name", "telecom", "address", "organization"),
+    ("Period", "per-1"): lambda o: not is_after(o.get("start"), o.get("end")),
+    ("Quantity", "qty-3"): _needs("code", "system"),
+    ("Range", "rng-2"): _range,
+    ("Ratio", "rat-1"): _ratio,
+    ("Task", "inv-1"): lambda o: not is_after(o.get("authoredOn"), o.get("lastModified")),
+    ("Timing.repeat", "tim-1"): _needs("duration", "durationUnit"),
+    ("Timing.repeat", "tim-2"): _needs("period", "periodUnit"),
+    ("Timing.repeat", "tim-4"): _at_least(0, "duration"),
+    ("Timing.repeat", "tim-5"): _at_least(0, "period"),
+    ("Timing.repeat", "tim-6"): _needs("periodMax", "period"),
+    ("Timing.repeat", "tim-7"): _needs("durationMax", "duration"),
+    ("Timing.repeat", "tim-8"): _needs("countMax", "count"),
+    ("Timing.repeat", "tim-9"): _timing_offset,
+    ("Timing.repeat", "tim-10"): _not_both("timeOfDay", "when"),
+    ("TriggerDefinition", "trd-1"): lambda o: not (has(o, "data") and has_choice(o, "timing")),
+    ("TriggerDefinition", "trd-2"): _needs("condition", "data"),
+    ("TriggerDefinition", "trd-3"): _trigger,
+}
+"""Element and key → what must hold of its JSON object."""
+
+AS_SCHEMA: Final = {
+    ("Element", "ele-1"): "no empty objects: minProperties, dependentSchemas, and the pairing of primitives",
+    ("SimpleQuantity", "sqty-1"): "the comparator is not a property of the shape",
+}
+IN_CONTEXT: Final = {
+    ("DomainResource", "dom-3"): "contained resources are referred to: needs the whole resource",
+    ("Narrative.div", "txt-1"): "adapter.validation.narrative",
+    ("Narrative.div", "txt-2"): "adapter.validation.narrative",
+    ("Reference", "ref-1"): "fragments lead to a contained resource: needs the whole resource",
+}
+LEFT_OUT: Final = {
+    ("DomainResource", "dom-6"): "a warning: what we send has no narrative, so that none can leak",
+    ("CapabilityStatement", "cpb-0"): "a warning about a name for code generators",
+}

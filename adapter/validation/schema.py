@@ -1,0 +1,153 @@
+"""
+The structure of FHIR resources as JSON Schema 2020-12, made from the definitions.
+
+One schema per resource type; every shape that it reaches is a ``$defs`` entry. The schema says what a schema can say
+exactly: names, cardinalities, JSON types, formats with the calendar, required codes. A resource inside a resource is any
+object here and is validated with its own schema. What remains (choices, references, invariants) is in ``invariants.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from adapter.definitions import Definitions, Element, Shape
+
+_YEAR: Final = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
+_LEAP_YEAR: Final = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
+_DAY: Final = (
+    f"(?:{_YEAR}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+    f"|{_LEAP_YEAR}-02-29)"
+)
+_TIME: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]{1,9})?"
+_ZONE: Final = "(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
+_PARTIAL: Final = f"{_YEAR}(?:-(?:0[1-9]|1[0-2]))?"
+_CHARACTERS: Final = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
+_TEXT: Final = rf"{_CHARACTERS}*[^\s\x00-\x1f\ufffe\uffff]{_CHARACTERS}*"
+_URI: Final = r"[^\s\x00-\x1f\ufffe\uffff]+"
+
+FORMATS: Final = {
+    "base64Binary": r"\s*(?:(?:[A-Za-z0-9+/]\s*){4})*(?:(?:[A-Za-z0-9+/]\s*){2}(?:=\s*){2}|(?:[A-Za-z0-9+/]\s*){3}=\s*|(?:[A-Za-z0-9+/]\s*){4})",
+    "canonical": _URI,
+    "code": r"[^\s\x00-\x1f]+(?: [^\s\x00-\x1f]+)*",
+    "date": f"(?:{_PARTIAL}|{_DAY})",
+    "dateTime": f"(?:{_PARTIAL}|{_DAY}(?:T{_TIME}{_ZONE})?)",
+    "id": r"[A-Za-z0-9\-.]{1,64}",
+    "instant": f"{_DAY}T{_TIME}{_ZONE}",
+    "markdown": _TEXT,
+    "oid": r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+",
+    "string": _TEXT,
+    "time": _TIME,
+    "uri": _URI,
+    "url": _URI,
+    "uuid": "urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    "xhtml": _TEXT,
+}
+"""What the text of each primitive type looks like; dates exist in the calendar. FHIR R4 datatypes.html, section 2.24.0.1."""
+
+_NUMBERS: Final[dict[str, dict[str, Any]]] = {
+    "boolean": {"type": "boolean"},
+    "decimal": {"type": "number"},
+    "integer": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
+    "positiveInt": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+    "unsignedInt": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+}
+
+
+def resource_schema(known: Definitions, resource_type: str) -> dict[str, Any]:
+    """The JSON Schema of one resource type."""
+    shapes = _reached(known, resource_type)
+    body = _object(known, shapes.pop(resource_type))
+    del body["dependentSchemas"]  # a resource's id is an element like any other
+    body["properties"]["resourceType"] = {"const": resource_type}
+    body["required"] = [*body.get("required", ()), "resourceType"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **body,
+        "$defs": {path: _object(known, shape) for path, shape in shapes.items()} | _primitives(known),
+    }
+
+
+def _reached(known: Definitions, resource_type: str) -> dict[str, Shape]:
+    found: dict[str, Shape] = {}
+    waiting = [known.shape(resource_type), known.shape("Element")]
+    while waiting:
+        shape = waiting.pop()
+        if shape is not None and shape.path not in found:
+            found[shape.path] = shape
+            waiting += [known.shape_of(element) for element in shape.properties.values()]
+    return found
+
+
+def _primitives(known: Definitions) -> dict[str, Any]:
+    return {f"primitive:{name}": _primitive(name) for name in sorted(known.primitive_types)}
+
+
+def _primitive(name: str) -> dict[str, Any]:
+    return _NUMBERS.get(name) or {"type": "string", "pattern": f"^{FORMATS[name]}$"}
+
+
+def _object(known: Definitions, shape: Shape) -> dict[str, Any]:
+    """An object of this shape: known names only, what is required, and something besides its id (ele-1)."""
+    properties: dict[str, Any] = {}
+    for element in shape.properties.values():
+        properties[element.name] = _listed(element, _value(known, element))
+        if _has_companion(known, element):
+            properties["_" + element.name] = _listed(element, {"$ref": "#/$defs/Element"})
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "minProperties": 1,
+    }
+    if "id" in properties and shape.path != "Element":
+        schema["dependentSchemas"] = {"id": {"minProperties": 2}}
+    required = [element for element in shape.elements if element.min and not element.is_choice]
+    plain = [element.name for element in required if not _has_companion(known, element)]
+    if plain:
+        schema["required"] = plain
+    either = list(_either(element.name for element in required if _has_companion(known, element)))
+    if either:
+        schema["allOf"] = either
+    return schema
+
+
+def _either(names: Iterator[str]) -> Iterator[dict[str, Any]]:
+    """A required primitive may have extensions in place of its value."""
+    for name in names:
+        yield {"if": {"not": {"required": ["_" + name]}}, "then": {"required": [name]}}
+
+
+def _has_companion(known: Definitions, element: Element) -> bool:
+    return known.is_primitive(element.type) and not element.is_attribute and element.type != "xhtml"
+
+
+def _listed(element: Element, schema: dict[str, Any]) -> dict[str, Any]:
+    if not element.is_list:
+        return schema
+    if "enum" in schema:
+        schema = {"enum": [*schema["enum"], None]}
+    elif (
+        schema.get("$ref", "").startswith("#/$defs/primitive:")
+        or schema.get("$ref") == "#/$defs/Element"
+        or "pattern" in schema
+    ):
+        schema = {"if": {"not": {"type": "null"}}, "then": schema}
+    listed = {"type": "array", "minItems": 1, "items": schema}
+    return listed if element.max is None else listed | {"maxItems": element.max}
+
+
+def _value(known: Definitions, element: Element) -> dict[str, Any]:
+    if element.type == "Resource":
+        return {"type": "object"}
+    shape = known.shape_of(element)
+    if shape is not None:
+        return {"$ref": f"#/$defs/{shape.path}"}
+    if element.binding and element.binding.strength == "required":
+        if element.type != "code":
+            raise ValueError(f"{element.path}: a required binding of something else than a code")
+        codes = known.codes(element.binding.value_set)
+        if not codes.patterns:
+            return {"enum": sorted(codes.all)}
+        return {"type": "string", "pattern": f"^(?:{'|'.join(codes.patterns.values())})$"}
+    return {"$ref": f"#/$defs/primitive:{element.type}"}

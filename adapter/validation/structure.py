@@ -1,0 +1,140 @@
+"""JSON Schema validators per resource type, compiled when first asked for, and what they find as faults with FHIRPaths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from functools import cache
+from itertools import islice
+from typing import Any, Final
+
+from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
+
+from adapter.definitions import Element, Release, definitions
+from adapter.errors import Fault
+from adapter.validation.schema import resource_schema
+
+MOST_FAULTS: Final = 1_000
+"""Of one resource; a resource with more is not read by anyone."""
+
+_CODES: Final = {
+    "additionalProperties": "fhir.unknown-element",
+    "const": "fhir.type",
+    "enum": "fhir.code",
+    "maxItems": "fhir.too-many",
+    "maximum": "fhir.format",
+    "minItems": "fhir.empty",
+    "minProperties": "fhir.empty",
+    "minimum": "fhir.format",
+    "pattern": "fhir.format",
+    "required": "fhir.missing",
+}
+
+
+def is_valid(release: Release, resource_type: str, resource: Any) -> bool:
+    """The structure of one resource is right; resources inside it are not looked at."""
+    return bool(_validator(release, resource_type).is_valid(resource))
+
+
+def faults(release: Release, resource_type: str, resource: Any, where: str) -> Iterator[Fault]:
+    """Everything that is wrong in the structure of one resource; ``where`` is its own FHIRPath."""
+    errors = _validator(release, resource_type).iter_errors(resource)
+    for error in islice(errors, MOST_FAULTS):
+        yield from _as_faults(release, resource, error, where)
+
+
+@cache
+def _validator(release: Release, resource_type: str) -> Draft202012Validator:
+    """Regular expressions run in linear time: a hostile text cannot make them slow."""
+    schema = resource_schema(definitions(release), resource_type)
+    return Draft202012Validator(schema, pattern_options=RegexOptions(), validate_formats=False)
+
+
+def fhirpath(release: Release, resource: Any, steps: Iterable[str | int]) -> str:
+    """The FHIRPath of a place given by JSON names and indexes; it ends where the definitions know nothing more."""
+    place = _Place(release, resource, _type(release, resource))
+    for step in steps:
+        place.enter(step)
+    return place.where
+
+
+def _as_faults(release: Release, resource: Any, error: ValidationError, where: str) -> Iterator[Fault]:
+    place = _Place(release, resource, where)
+    for step in error.instance_path:
+        place.enter(step)
+    kind: Any = error.kind  # typed as the union of all kinds, none of whose own fields is on the union
+    keyword = kind.name
+    code = _CODES.get(keyword, "fhir.type")
+    if keyword == "required":
+        yield place.missing(kind.property)
+    elif keyword == "additionalProperties":
+        for name in kind.unexpected:
+            yield place.unknown(name)
+    elif code == "fhir.empty":
+        yield Fault(code, where=place.where, why=f"{release} ele-1")
+    else:
+        yield Fault(place.code(code), where=place.where, why=place.rule(code))
+
+
+def _type(release: Release, resource: Any) -> str:
+    name = resource.get("resourceType") if isinstance(resource, dict) else None
+    return name if isinstance(name, str) and name in definitions(release).resource_types else ""
+
+
+class _Place:
+    """A place in a resource: its FHIRPath, its value, and what the definitions say is there."""
+
+    def __init__(self, release: Release, resource: Any, where: str) -> None:
+        self.release = release
+        self.value = resource
+        self.where = where
+        self.shape = definitions(release).shape(_type(release, resource))
+        self.element: Element | None = None
+
+    def enter(self, step: str | int) -> None:
+        self.value = _child(self.value, step)
+        if isinstance(step, str):
+            self._enter_property(step)
+        elif self.element is not None and self.element.is_list:
+            self.where += f"[{step}]"
+        if self.element is not None and self.element.type == "Resource":
+            self.shape = definitions(self.release).shape(_type(self.release, self.value))
+
+    def _enter_property(self, name: str) -> None:
+        known = definitions(self.release)
+        self.element = self.shape.properties.get(name.removeprefix("_")) if self.shape else None
+        self.shape = None
+        if self.element is not None:
+            self.where += f".{self.element.base_name}"
+            self.shape = known.shape("Element") if name.startswith("_") else known.shape_of(self.element)
+
+    def code(self, code: str) -> str:
+        """A code of an open code system is held by a pattern, and is still a code."""
+        binding = self.element.binding if self.element else None
+        return "fhir.code" if code == "fhir.format" and binding and binding.strength == "required" else code
+
+    def rule(self, code: str) -> str:
+        """The rule that is broken: ``R4 Task.status required binding``, ``R4 dateTime``."""
+        if self.element is None:
+            return f"{self.release} structure"
+        what = {"fhir.code": f"{self.element.path} required binding", "fhir.format": self.element.type}
+        return f"{self.release} {what.get(self.code(code), self.element.path)}"
+
+    def missing(self, name: str) -> Fault:
+        element = self.shape.properties.get(name) if self.shape else None
+        why = f"{element.path} {element.min}..{element.max or '*'}" if element else "structure"
+        return Fault("fhir.missing", where=f"{self.where}.{name}", why=f"{self.release} {why}")
+
+    def unknown(self, name: str) -> Fault:
+        """An unknown name may be anything that a person wrote: only the nearest known one is told."""
+        nearest = get_close_matches(name[:64], self.shape.properties, n=1, cutoff=0) if self.shape else []
+        why = f"{self.release} {self.shape.path if self.shape else 'structure'}"
+        return Fault(
+            "fhir.unknown-element", where=self.where, why=why, named=(("nearest", nearest[0] if nearest else "-"),)
+        )
+
+
+def _child(value: Any, step: str | int) -> Any:
+    if isinstance(value, dict):
+        return value.get(step)
+    return value[step] if isinstance(value, list) and isinstance(step, int) and step < len(value) else None

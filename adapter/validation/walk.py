@@ -1,0 +1,306 @@
+"""
+The walk through a resource for what a schema cannot say: choices, pairing of primitives, narratives, references, invariants.
+
+Shapes are compiled to plans when first met, so that a walk touches only what a rule speaks of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cache
+from typing import Any, Final, Literal
+
+from adapter.definitions import Constraint, Definitions, Element, Release, Shape, definitions
+from adapter.errors import Fault
+from adapter.validation import structure
+from adapter.validation.invariants import INVARIANTS, Holds, objects
+from adapter.validation.narrative import broken_rule
+
+Content = Literal["object", "resource", "companion", "narrative", "integer", "list"]
+Place = tuple[Any, str | int]
+"""A place as its parent and the last step, so that a path is only written when there is a fault."""
+
+_LITERAL: Final = re.compile(
+    r"(?:(?P<base>[a-z][a-z0-9+.-]*://\S+)/)?(?P<type>[A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?"
+)
+_CONDITIONAL: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?\S+")
+_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
+_STRUCTURE: Final = "http://hl7.org/fhir/StructureDefinition/"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A property that some rule speaks of."""
+
+    name: str
+    base_name: str
+    content: Content
+    is_list: bool
+    shape: str
+    targets: frozenset[str]
+    checks: tuple[tuple[str, Holds], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    base_name: str
+    names: frozenset[str]
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    checks: tuple[tuple[str, Holds], ...]
+    choices: tuple[_Choice, ...]
+    rows: Mapping[str, _Row]
+    is_reference: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """
+    The resource in which references are resolved.
+
+    ``contained``: types of its contained resources by id; ``fragments``: the ids that were referred to, gathered on the way;
+    ``within``: the walk is inside a contained resource; ``entries``: types of the resources of the Bundle around it by fullUrl.
+    """
+
+    contained: Mapping[str, str]
+    fragments: set[str]
+    within: bool
+    entries: Mapping[str, str] | None
+
+
+@cache
+def _plan(release: Release, path: str) -> _Plan:
+    known = definitions(release)
+    shape = known.shape(path)
+    if shape is None:
+        raise ValueError(f"{path} has no shape")
+    rows = [row for element in shape.properties.values() for row in _rows(known, element)]
+    choices = [
+        _Choice(
+            e.base_name, frozenset(shape.choices[e.name]) | {f"_{name}" for name in shape.choices[e.name]}, e.min > 0
+        )
+        for e in shape.elements
+        if e.is_choice
+    ]
+    return _Plan(_checks(shape.constraints), tuple(choices), {row.name: row for row in rows}, path == "Reference")
+
+
+def _checks(constraints: Iterable[Constraint]) -> tuple[tuple[str, Holds], ...]:
+    return tuple((c.key, INVARIANTS[c.path, c.key]) for c in constraints if (c.path, c.key) in INVARIANTS)
+
+
+def _rows(known: Definitions, element: Element) -> Iterator[_Row]:
+    shape = known.shape_of(element)
+    content = _content(known, element, shape)
+    if content:
+        group = shape is not None and shape.path == element.path
+        yield _Row(
+            name=element.name,
+            base_name=element.base_name,
+            content=content,
+            is_list=element.is_list,
+            shape=shape.path if shape else "",
+            targets=frozenset(element.types[0].targets) - {"Resource"} if element.type == "Reference" else frozenset(),
+            checks=() if group else _checks(element.constraints),
+        )
+    if known.is_primitive(element.type) and not element.is_attribute and element.type != "xhtml":
+        yield _Row(f"_{element.name}", element.base_name, "companion", element.is_list, "Element", frozenset(), ())
+
+
+def _content(known: Definitions, element: Element, shape: Shape | None) -> Content | None:
+    if element.type == "Resource":
+        return "resource"
+    if shape is not None:
+        return "object"
+    if element.type == "xhtml":
+        return "narrative"
+    if known.json_kind(element.type) == "integer":
+        return "integer"
+    return "list" if element.is_list else None
+
+
+class Walk:
+    """One validation of one resource with all that is in it."""
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+        self.known = definitions(release)
+        self.faults: list[Fault] = []
+
+    def resource(self, resource: Any) -> list[Fault]:
+        """All faults of a resource, those of its structure before those found on the walk."""
+        self._resource(resource, (None, self._type(resource)), within=None, entries=None)
+        return self.faults
+
+    def _type(self, resource: Any) -> str:
+        name = resource.get("resourceType") if isinstance(resource, dict) else None
+        return name if isinstance(name, str) and name in self.known.resource_types else ""
+
+    def _resource(
+        self, resource: Any, place: Place, *, within: _Scope | None, entries: Mapping[str, str] | None
+    ) -> None:
+        name = self._type(resource)
+        if not name:
+            self._fault("fhir.resource-type", place, f"{self.release} resourceType")
+            return
+        if not structure.is_valid(self.release, name, resource):
+            self.faults += structure.faults(self.release, name, resource, _written(place))
+        if within is not None:
+            self._object(resource, _plan(self.release, name), place, replace(within, within=True))
+            return
+        contained = {str(inner.get("id")): str(inner.get("resourceType")) for inner in objects(resource, "contained")}
+        scope = _Scope(contained, set(), within=False, entries=_entries(resource) if name == "Bundle" else entries)
+        self._object(resource, _plan(self.release, name), place, scope)
+        if contained:
+            self._unreferred(resource, place, scope)
+
+    def _object(self, value: dict[str, Any], plan: _Plan, place: Place, scope: _Scope) -> None:
+        for key, holds in plan.checks:
+            if not holds(value):
+                self._fault("fhir.invariant", place, f"{self.release} {key}")
+        for choice in plan.choices:
+            self._choice(value, choice, place)
+        rows = plan.rows
+        for name, child in value.items():
+            row = rows.get(name)
+            if row is None:
+                continue
+            here = (place, row.base_name)
+            if not row.is_list or not isinstance(child, list):
+                self._value(value, child, row, here, scope)
+                continue
+            if row.content == "companion" and len(child) != len(value.get(name[1:], child)):
+                self._fault("fhir.pairing", here, f"{self.release} json.html#primitive")
+            for index, one in enumerate(child):
+                self._value(value, one, row, (here, index), scope)
+
+    def _choice(self, value: dict[str, Any], choice: _Choice, place: Place) -> None:
+        count = len({name.removeprefix("_") for name in value.keys() & choice.names})
+        if count > 1:
+            self._fault("fhir.choice", (place, choice.base_name), f"{self.release} {choice.base_name}[x]")
+        elif choice.required and not count:
+            self._fault("fhir.missing", (place, choice.base_name), f"{self.release} {choice.base_name}[x] 1..1")
+
+    def _value(self, parent: dict[str, Any], value: Any, row: _Row, place: Place, scope: _Scope) -> None:
+        content = row.content
+        if content == "object":
+            self._held(value, row, place, scope)
+        elif content == "resource":
+            self._resource(value, place, within=scope if row.name == "contained" else None, entries=scope.entries)
+        elif content == "companion":
+            self._companion(parent, value, row, place, scope)
+        else:
+            self._primitive(parent, value, row, place)
+
+    def _held(self, value: Any, row: _Row, place: Place, scope: _Scope) -> None:
+        if not isinstance(value, dict):
+            return
+        for key, holds in row.checks:
+            if not holds(value):
+                self._fault("fhir.invariant", place, f"{self.release} {key}")
+        plan = _plan(self.release, row.shape)
+        if plan.is_reference:
+            self._reference(value, row.targets, place, scope)
+        self._object(value, plan, place, scope)
+
+    def _primitive(self, parent: dict[str, Any], value: Any, row: _Row, place: Place) -> None:
+        if value is None:
+            self._no_value(parent, row, place)
+        elif row.content == "narrative" and isinstance(value, str) and (rule := broken_rule(self.known, value)):
+            self._fault("fhir.invariant", place, f"{self.release} {rule}")
+        elif row.content == "integer" and isinstance(value, Decimal):
+            self._fault("fhir.format", place, f"{self.release} integer")
+
+    def _companion(self, parent: dict[str, Any], value: Any, row: _Row, place: Place, scope: _Scope) -> None:
+        """The id and extensions of a primitive; without a value there must be an extension."""
+        if not isinstance(value, dict):
+            return
+        if value.keys() == {"id"} and _beside(parent, row.name[1:], place[1]) is None:
+            self._fault("fhir.empty", place, f"{self.release} ele-1")
+        self._object(value, _plan(self.release, "Element"), place, scope)
+
+    def _no_value(self, parent: dict[str, Any], row: _Row, place: Place) -> None:
+        """A null in a list stands for a primitive that has extensions only."""
+        if isinstance(place[1], int) and _beside(parent, "_" + row.name, place[1]) is None:
+            self._fault("fhir.empty", place, f"{self.release} ele-1")
+
+    def _reference(self, value: dict[str, Any], targets: frozenset[str], place: Place, scope: _Scope) -> None:
+        reference, declared = value.get("reference"), value.get("type")
+        found = self._target(reference, (place, "reference"), scope) if isinstance(reference, str) else None
+        kind = declared.removeprefix(_STRUCTURE) if isinstance(declared, str) else None
+        if found and targets and found not in targets:
+            self._fault("fhir.reference-target", (place, "reference"), f"{self.release} targets")
+        if kind and ((targets and kind not in targets) or (found and kind != found)):
+            self._fault("fhir.reference-target", (place, "type"), f"{self.release} targets")
+
+    def _target(self, reference: str, place: Place, scope: _Scope) -> str | None:
+        """The type of resource that a reference leads to, as far as it can be told."""
+        if reference.startswith("#"):
+            return self._fragment(reference[1:], place, scope)
+        literal = _LITERAL.fullmatch(reference) or _CONDITIONAL.fullmatch(reference)
+        if literal and literal["type"] in self.known.resource_names:
+            return literal["type"]
+        if not _ABSOLUTE.fullmatch(reference):
+            self._fault("fhir.reference", place, f"{self.release} references.html#literal")
+        elif scope.entries is not None:
+            if reference.startswith("urn:uuid:") and reference not in scope.entries:
+                self._fault("fhir.dangling", place, f"{self.release} bundle.html#references")
+            return scope.entries.get(reference)
+        return None
+
+    def _fragment(self, fragment: str, place: Place, scope: _Scope) -> str | None:
+        scope.fragments.add(fragment)
+        if fragment not in scope.contained and (fragment or not scope.within):
+            self._fault("fhir.invariant", place, f"{self.release} ref-1")
+        return scope.contained.get(fragment)
+
+    def _unreferred(self, resource: dict[str, Any], place: Place, scope: _Scope) -> None:
+        """dom-3: something refers to each contained resource, or it refers to the resource that contains it."""
+        for index, inner in enumerate(objects(resource, "contained")):
+            if (
+                inner.get("id") in scope.fragments
+                or _mentions(inner, "#")
+                or _mentions(resource, f"#{inner.get('id')}")
+            ):
+                continue
+            self._fault("fhir.invariant", ((place, "contained"), index), f"{self.release} dom-3")
+
+    def _fault(self, code: str, place: Place, why: str) -> None:
+        self.faults.append(Fault(code, where=_written(place), why=why))
+
+
+def _entries(bundle: dict[str, Any]) -> dict[str, str]:
+    return {
+        str(entry.get("fullUrl")): str(inner.get("resourceType"))
+        for entry in objects(bundle, "entry")
+        for inner in objects(entry, "resource")
+    }
+
+
+def _beside(parent: dict[str, Any], name: str, step: str | int) -> Any:
+    """What stands beside a primitive or its companion under the other name, at the same index if in a list."""
+    other = parent.get(name)
+    if not isinstance(step, int):
+        return other
+    return other[step] if isinstance(other, list) and step < len(other) else None
+
+
+def _mentions(value: Any, text: str) -> bool:
+    if isinstance(value, dict):
+        return any(_mentions(each, text) for each in value.values())
+    if isinstance(value, list):
+        return any(_mentions(each, text) for each in value)
+    return bool(value == text)
+
+
+def _written(place: Place) -> str:
+    parent, step = place
+    if parent is None:
+        return str(step)
+    return f"{_written(parent)}[{step}]" if isinstance(step, int) else f"{_written(parent)}.{step}"
