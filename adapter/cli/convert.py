@@ -1,0 +1,268 @@
+"""``koord map``, ``check``, ``filter``: files in, what the adapter makes of them out. Nothing is stored and nothing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapter.cli import reading
+from adapter.cli.reading import Content
+from adapter.cli.terminal import OK, Command, language, lines, put, put_json, put_rows, say
+from adapter.errors import AdapterError, Fault, Invalid
+
+if TYPE_CHECKING:
+    from adapter.consent.policy import Recipient
+    from adapter.domain import Block, Consent, Purpose, Record
+    from adapter.mapping import Mapper
+    from adapter.sweden import Mode
+
+_format = click.option(
+    "--format", "form", type=click.Choice(["json", "xml"]), default="json", help="Of the FHIR that is written."
+)
+_test = click.option(
+    "--test", "mode", flag_value="test", default="production", help="Test identities: a wrong check digit only warns."
+)
+
+
+@click.command("map", cls=Command)
+@click.argument("file")
+@_format
+@_test
+@click.option("--trace", is_flag=True, help="Show instead which row of the tables carries which field where.")
+@click.option("--json", "as_json", is_flag=True, help="The trace as JSON.")
+def map_(file: str, form: str, mode: Mode, *, trace: bool, as_json: bool) -> int:
+    """
+    Turn records into FHIR, or FHIR into records.
+
+    FILE, or - for standard input, is JSON or XML: a record, a list of records, a submission, or a FHIR resource or
+    Bundle. Records become a collection Bundle. One record comes back as an object, several as a list; what the records
+    cannot hold is named on standard error.
+    """
+    from adapter.domain import written_record
+
+    content = reading.read(file)
+    mapper = _mapper()
+    records = _records(content, mapper, mode)
+    if trace:
+        put_rows(_trace(mapper, records), as_json=as_json)
+    elif content.is_fhir:
+        documents = [written_record(record) for record in records]
+        put_json(documents if len(documents) > 1 else documents[0])
+    else:
+        _put_fhir(_collection(mapper, records), form)
+    return OK
+
+
+@click.command(cls=Command)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "outcome"]),
+    default="text",
+    help="outcome: a FHIR OperationOutcome.",
+)
+@_test
+def check(files: tuple[str, ...], form: str, mode: Mode) -> int:
+    """
+    Find every fault in records and FHIR resources.
+
+    Each with its place, line and column, stable code, reason, and what to do. Ends with 1 if something is wrong.
+    """
+    found = [(name, _faults(name, mode)) for name in files]
+    every = [fault for _, faults in found for fault in faults]
+    nothing = Fault("cli.nothing-found", severity="information")
+    if form == "json":
+        put_json([_row(name, fault) for name, faults in found for fault in faults])
+    elif form == "outcome":
+        from adapter.transport.outcome import operation_outcome
+
+        put_json(operation_outcome(every or [nothing], language()))
+    else:
+        for name, faults in found:
+            for line in lines(faults, source=name) if faults else [f"{name}: {nothing.says(language())}"]:
+                put(line)
+    return max((fault.entry.exit for fault in every if fault.severity == "error"), default=OK)
+
+
+@click.command("filter", cls=Command)
+@click.argument("file")
+@click.option(
+    "--to",
+    required=True,
+    metavar="TYPE:ORGANISATION",
+    help="For example arbetsgivare:2321000016, or patient.",
+)
+@click.option("--consents", required=True, metavar="FILE", help="The patient's Consent and Block records.")
+@click.option("--at", metavar="TIME", help="A day, or a time with offset; now if left out.")
+@click.option("--purpose", help="The usual one of the recipient's type if left out.")
+@_format
+@_test
+@click.option("--explain", is_flag=True, help="Show instead why: the rules, what is left out, what would change it.")
+@click.option("--json", "as_json", is_flag=True, help="The explanation as JSON.")
+def filter_(  # noqa: PLR0913  one for each option
+    file: str,
+    to: str,
+    consents: str,
+    at: str | None,
+    purpose: str | None,
+    form: str,
+    mode: Mode,
+    *,
+    explain: bool,
+    as_json: bool,
+) -> int:
+    """
+    Show exactly what a recipient would get of the records in FILE, by the consents in another.
+
+    The bytes are the gate's, with ids made up for the occasion; several records give one body on each line. Ends with 5
+    if nothing may be sent. The reason and the law are on standard error.
+    """
+    from adapter.consent.explanation import explain_text
+    from adapter.consent.seal import Cleared
+    from adapter.flows.preview import preview
+
+    when, mapper = reading.moment(at), _mapper()
+    records = _records(reading.read(file), mapper, mode)
+    permits = _permits(reading.read(consents, may_be_empty=True), mapper, mode)
+    refused: list[Fault] = []
+    for record in records:
+        result = preview(
+            record,
+            recipient=_recipient(to, record, form),
+            consents=permits,
+            at=when,
+            mapper=mapper,
+            purpose=_purpose(purpose),
+        )
+        if not isinstance(result, Cleared):
+            say(result.faults)
+            refused.append(result.faults[0])
+        if explain:
+            put(result.explanation + b"\n" if as_json else explain_text(result.explanation, language()))
+        elif isinstance(result, Cleared):
+            put(result.body + b"\n" if len(records) > 1 else result.body)
+    return refused[0].entry.exit if len(refused) == len(records) else OK
+
+
+def _mapper() -> Mapper:
+    from adapter.mapping import Mapper
+    from adapter.tables import load
+
+    return Mapper(load())
+
+
+def _records(content: Content, mapper: Mapper, mode: Mode) -> Sequence[Record]:
+    """The records of an input, whichever form they came in; what is noted on the way goes to stderr."""
+    if not content.is_fhir:
+        records, notes = reading.records(content, mode=mode)
+        say(notes)
+        return records
+    from adapter.mapping import resources_of
+    from adapter.validation import validate
+
+    faults = [fault for fault in validate(content.value) if fault.severity == "error"]
+    if faults:
+        raise Invalid(content.placed(faults))
+    try:
+        found = mapper.from_fhir(resources_of(content.value), mode=mode)
+    except AdapterError as error:
+        raise type(error)(content.placed(error.faults)) from None
+    say(content.placed([*found.losses, *found.warnings]))
+    return found.records
+
+
+def _faults(name: str, mode: Mode) -> list[Fault]:
+    try:
+        content = reading.read(name)
+        if content.is_fhir:
+            from adapter.validation import validate
+
+            return content.placed(validate(content.value))
+        _, warnings = reading.records(content, mode=mode)
+    except AdapterError as error:
+        return list(error.faults)
+    return warnings
+
+
+def _row(name: str, fault: Fault) -> dict[str, Any]:
+    return {
+        "file": name,
+        "severity": fault.severity,
+        "where": fault.where,
+        "line": fault.line,
+        "column": fault.column,
+        "code": fault.code,
+        "why": fault.why,
+        "says": fault.says(language()),
+        "do": fault.do(language()),
+    }
+
+
+def _trace(mapper: Mapper, records: Sequence[Record]) -> list[dict[str, str]]:
+    from adapter.mapping import Traced
+
+    found: list[Traced] = []
+    mapper.to_fhir_together(records, trace=found)
+    return [{"row": each.row, "field": each.field, "path": each.path, "category": each.category} for each in found]
+
+
+def _collection(mapper: Mapper, records: Sequence[Record]) -> dict[str, Any]:
+    from adapter.mapping import collection
+
+    names = [(mapper.tables.records[record.record].focus, record.id) for record in records]
+    if len(set(names)) != len(names):
+        raise Invalid(Fault("cli.same-record", "records"))
+    return collection(mapper.to_fhir_together(records))
+
+
+def _put_fhir(resource: dict[str, Any], form: str) -> None:
+    if form == "json":
+        put_json(resource)
+        return
+    from adapter.wire import xml
+
+    put(xml.write(resource) + b"\n")
+
+
+def _permits(content: Content, mapper: Mapper, mode: Mode) -> list[Consent | Block]:
+    from adapter.domain import Block, Consent
+
+    records = _records(content, mapper, mode) if content.is_fhir or content.records else ()
+    permits = [record for record in records if isinstance(record, Consent | Block)]
+    if len(permits) != len(records):
+        raise Invalid(Fault("cli.not-consents", "--consents"))
+    return permits
+
+
+def _recipient(text: str, record: Record, form: str) -> Recipient:
+    """``TYPE:ORGANISATION`` of the command line; the patient is the one that the record is about."""
+    from adapter.consent.disclosure import PATIENT, TYPES
+    from adapter.consent.policy import Recipient
+    from adapter.sweden import HsaId, OrganisationNumber
+
+    kind, _, number = text.partition(":")
+    wrong = Invalid(Fault("cli.bad-recipient", "--to", named=(("types", ", ".join(TYPES)),)))
+    if kind not in TYPES or bool(number) == (kind == PATIENT):
+        raise wrong
+    form_ = "xml" if form == "xml" else "json"
+    if kind == PATIENT:
+        return Recipient(kind, kind, patient=record.patient.identity, format=form_)
+    try:
+        if number.replace("-", "").isdigit():
+            return Recipient(text, kind, organisation_number=OrganisationNumber(number.replace("-", "")), format=form_)
+        hsa_id = HsaId(number)
+    except ValueError:
+        raise wrong from None
+    return Recipient(text, kind, hsa_id=hsa_id, provider_hsa_id=hsa_id if kind == "vard" else None, format=form_)
+
+
+def _purpose(text: str | None) -> Purpose | None:
+    from adapter.domain import Purpose
+
+    try:
+        return Purpose(text) if text else None
+    except ValueError:
+        raise click.BadParameter(f"one of {', '.join(Purpose)}", param_hint="--purpose") from None

@@ -1,0 +1,148 @@
+"""What a command is given: a file or standard input, JSON or XML, records or FHIR, told apart by what is in it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from adapter.errors import AdapterError, Fault, Invalid, Unreadable
+from adapter.wire import LIMITS
+
+if TYPE_CHECKING:
+    from adapter.domain import Record
+    from adapter.sweden import Mode
+
+STDIN: Final = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """
+    One input. ``records``: the documents in it, each with its place (``""``, ``[2]``, ``records[0]``); empty if it is FHIR.
+    ``value`` is the whole of it.
+    """
+
+    name: str
+    data: bytes
+    value: Any
+    is_fhir: bool
+    records: tuple[tuple[str, Any], ...] = ()
+
+    def placed(self, faults: Iterable[Fault]) -> list[Fault]:
+        """The same faults, each with line and column if its place leads into this text."""
+        from adapter.wire.places import place, steps
+
+        found = []
+        for fault in faults:
+            path = None if fault.line is not None else self._path(steps(fault.where))
+            line, column = (fault.line, fault.column) if path is None else place(self.data, path)
+            found.append(replace(fault, line=line, column=column))
+        return found
+
+    def _path(self, path: Sequence[str | int]) -> Sequence[str | int] | None:
+        """A place as steps from the root of the text. None: it could be meant in several resources."""
+        if not self.is_fhir or not path:
+            return path
+        if path[0] == self.value["resourceType"]:
+            return path[1:]
+        entries = self.value.get("entry", ()) if path[0] != "Bundle" else ()
+        numbers = [number for number, entry in enumerate(entries) if _type(entry) == path[0]]
+        return ["entry", numbers[0], "resource", *path[1:]] if len(numbers) == 1 else None
+
+
+def read(name: str, *, may_be_empty: bool = False) -> Content:
+    """
+    Read a file, or standard input for ``-``. ``may_be_empty`` accepts an empty list of records.
+
+    Raises:
+        Unreadable: it is not there, not readable, or not the JSON or XML that is accepted (with line and column).
+        Invalid: it is neither records nor FHIR.
+    """
+    data = _bytes(name)
+    if data.lstrip()[:1] == b"<":
+        from adapter.wire import xml
+
+        return Content(name, data, xml.read(data), is_fhir=True)
+    from adapter.wire import json
+
+    value = json.read(data)
+    is_fhir = isinstance(value, dict) and isinstance(value.get("resourceType"), str)
+    content = Content(name, data, value, is_fhir, () if is_fhir else _documents(value))
+    if not (is_fhir or content.records or may_be_empty):
+        raise Invalid(content.placed([Fault("cli.no-records", "records" if isinstance(value, dict) else "")]))
+    return content
+
+
+def records(content: Content, *, mode: Mode) -> tuple[list[Record], list[Fault]]:
+    """
+    The records of an input that is not FHIR, and what test mode let pass.
+
+    Raises:
+        Invalid: every fault of every record, with line and column.
+    """
+    from adapter.domain import read_record
+
+    found: list[Record] = []
+    faults: list[Fault] = []
+    warnings: list[Fault] = []
+    for place, document in content.records:
+        try:
+            record, noted = read_record(document, mode=mode)
+        except AdapterError as error:
+            faults += [_inside(place, fault) for fault in error.faults]
+            continue
+        found.append(record)
+        warnings += [_inside(place, fault) for fault in noted]
+    if faults:
+        raise Invalid(content.placed(faults + warnings))
+    return found, content.placed(warnings)
+
+
+def moment(text: str | None) -> datetime:
+    """
+    A point in time of the command line, by default now; of a day, its first instant in Swedish local time.
+
+    Raises:
+        Invalid: it is none (``cli.bad-time``).
+    """
+    from adapter.dates import Moment
+
+    try:
+        return datetime.now(UTC) if text is None else Moment(text).earliest
+    except ValueError as error:
+        raise Invalid(Fault("cli.bad-time", "--at", str(error))) from None
+
+
+def _bytes(name: str) -> bytes:
+    """As much as is ever accepted, and one byte more, so that the reader can tell that it is too long."""
+    try:
+        if name == STDIN:
+            return sys.stdin.buffer.read(LIMITS.size + 1)
+        with open(name, "rb") as file:  # noqa: PTH123  a name of the command line, as it was typed
+            return file.read(LIMITS.size + 1)
+    except FileNotFoundError:
+        raise Unreadable(Fault("cli.no-such-file", name)) from None
+    except (OSError, ValueError) as error:
+        raise Unreadable(Fault("cli.unreadable-file", name, type(error).__name__)) from None
+
+
+def _documents(value: Any) -> tuple[tuple[str, Any], ...]:
+    if isinstance(value, dict) and "record" in value:
+        return (("", value),)
+    if isinstance(value, list):
+        return tuple((f"[{number}]", each) for number, each in enumerate(value))
+    if isinstance(value, dict) and isinstance(value.get("records"), list):
+        return tuple((f"records[{number}]", each) for number, each in enumerate(value["records"]))
+    raise Invalid(Fault("cli.neither", line=1, column=1))
+
+
+def _inside(place: str, fault: Fault) -> Fault:
+    return replace(fault, where=f"{place}.{fault.where}".strip("."))
+
+
+def _type(entry: Any) -> Any:
+    resource = entry.get("resource") if isinstance(entry, dict) else None
+    return resource.get("resourceType") if isinstance(resource, dict) else None
