@@ -198,13 +198,15 @@ def for_purpose(consent, purpose):
 
 def acted(consent):
     """When the patient last spoke: gave, refused or withdrew."""
-    return interval(consent["withdrawn"]["on"] if consent["state"] == "withdrawn" else consent["given_on"])
+    given = interval(consent["given_on"])
+    withdrawn = interval(consent["withdrawn"]["on"]) if consent["state"] == "withdrawn" else given
+    return max(given[0], withdrawn[0]), max(given[1], withdrawn[1])
 
 
 def newer_or_tied(consent, others):
     found = []
     for other in others:
-        if other is consent or other["kind"] != consent["kind"]:
+        if other is consent or other["kind"] != consent["kind"] or other["state"] == "refused":
             continue
         if "recipient" in other and not (
             "recipient" in consent and same_actor(other["recipient"], consent["recipient"])

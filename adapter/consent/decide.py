@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from adapter.consent.disclosure import PATIENT, Disclosure, Disclosures
@@ -113,6 +113,11 @@ class Directive:
     def name(self) -> str:
         return f"{self.source.value} {self.id} version {self.version}"
 
+    @property
+    def spoken(self) -> tuple[datetime, str]:
+        """Later ones are nearer to what the patient wants now; the name settles what dates cannot."""
+        return self.dated.end or datetime.max.replace(tzinfo=UTC), self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -131,13 +136,13 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """
-    What one directive says. ``out``: why it says nothing at all. ``named``: whether it names the recipient.
+    What one directive says. ``out``: why it says nothing at all. ``short``: what of its root rule does not match.
     ``effects`` and ``steps``: one for each requested purpose.
     """
 
     directive: Directive
     out: Reason | None
-    named: Answer
+    short: frozenset[str]
     effects: tuple[Effect | None, ...] = ()
     steps: tuple[tuple[Step, ...], ...] = ()
 
@@ -148,11 +153,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A permission that was needed and not found: its kind, the nearest reason, and the directive that came nearest."""
+    """
+    A permission that was needed and not found: its kind, the nearest reason, and the directive that came nearest.
+    ``alone``: the reason is all that is wrong with it.
+    """
 
     kind: str
     reason: Reason
     nearest: Finding | None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +219,15 @@ _NEAREST = (
     Reason.WRONG_TENANT,
     Reason.WRONG_PATIENT,
 )
+
+
+_ATTRIBUTES = {
+    Reason.CONSENT_EXPIRED: {"period"},
+    Reason.CONSENT_NOT_YET: {"period"},
+    Reason.CONSENT_OTHER_PURPOSE: {"purpose"},
+    Reason.CONSENT_FOR_ANOTHER: {"actor"},
+}
+"""What of a rule does not match when a reason is all that is wrong."""
 
 
 def _decide(
@@ -271,16 +289,18 @@ def _prohibited(disclosure: Disclosure, request: Request, subject: Subject) -> R
 def _finding(directive: Directive, request: Request, subject: Subject, now: datetime) -> Finding:
     purposes: tuple[Coding | None, ...] = request.purposes or (None,)
     asked = [Asked(request.recipient, purpose, request.action, subject, now) for purpose in purposes]
-    named = dict(answers(directive.rule, asked[0])).get("actor", Answer.YES)
+    short = frozenset(
+        name for one in asked for name, answer in answers(directive.rule, one) if answer is not Answer.YES
+    )
     out = _out(directive, subject, now)
     if out is not None:
-        return Finding(directive, out, named)
+        return Finding(directive, out, short)
     effects, steps = [], []
     for one in asked:
         taken: list[Step] = []
         effects.append(evaluate(directive.rule, one, directive.dialect, taken))
         steps.append(tuple(taken))
-    return Finding(directive, None, named, tuple(effects), tuple(steps))
+    return Finding(directive, None, short, tuple(effects), tuple(steps))
 
 
 def _out(directive: Directive, subject: Subject, now: datetime) -> Reason | None:
@@ -393,23 +413,28 @@ def _common(opens: Iterable[frozenset[Category] | None]) -> frozenset[Category]:
 
 def _missing(findings: Sequence[Finding], kind: str, says: _Says, *, named: bool) -> Missing:
     """Which permission of the kind came nearest, and why it was not one."""
-    near = [(_why_not(found, says, named=named), found) for found in findings if found.directive.kind == kind]
+    of_kind = [
+        found for found in findings if found.directive.kind == kind and found.directive.rule.effect is Effect.PERMIT
+    ]
+    near = [(_why_not(found, says, named=named), found) for found in of_kind]
     for reason in _NEAREST:
-        for why, found in near:
-            if why is reason:
-                return Missing(kind, reason, found)
+        same = [found for why, found in near if why is reason]
+        if same:
+            nearest = max(same, key=lambda found: found.directive.spoken)
+            readable = not nearest.directive.refusal
+            matches = not named or nearest.short <= _ATTRIBUTES.get(reason, set())
+            return Missing(kind, reason, nearest, alone=readable and matches)
     return Missing(kind, Reason.NO_CONSENT, None)
 
 
 def _why_not(found: Finding, says: _Says, *, named: bool) -> Reason | None:
-    if named and found.named is not Answer.YES:
+    if named and "actor" in found.short:
         return Reason.CONSENT_FOR_ANOTHER if found.out is None else None
     if found.out is not None:
         return found.out
     if says(found):
         return Reason.CONSENT_REPLACED
-    asked = {name: answer for steps in found.steps for name, answer in steps[0].answers if answer is not Answer.YES}
-    return Reason.CONSENT_OTHER_PURPOSE if "purpose" in asked else Reason.CONSENT_OTHER_CONTENT
+    return Reason.CONSENT_OTHER_PURPOSE if "purpose" in found.short else Reason.CONSENT_OTHER_CONTENT
 
 
 def _withheld(

@@ -132,16 +132,17 @@ _WORDS = {
 
 
 def _for_missing(missing: Missing, decision: Decision, recipient: str) -> tuple[str, dict[str, str]]:
-    name = {"rule": missing.nearest.directive.name} if missing.nearest else {}
-    match missing.reason:
-        case Reason.CONSENT_FOR_ANOTHER:
-            return "name-recipient", name | {"recipient": recipient}
-        case Reason.CONSENT_EXPIRED | Reason.CONSENT_NOT_YET:
-            return "hold-now", name | {"now": decision.now.isoformat()}
-        case Reason.CONSENT_OTHER_PURPOSE:
-            return "cover-purpose", name | {"purpose": ", ".join(purpose for _, purpose in decision.request.purposes)}
-        case _:
-            return "give-consent", {"kind": missing.kind, "recipient": recipient}
+    """The one thing that is wrong with the consent that came nearest; if there is more, a new consent."""
+    if missing.nearest is not None and missing.alone:
+        name = {"rule": missing.nearest.directive.name}
+        match missing.reason:
+            case Reason.CONSENT_FOR_ANOTHER:
+                return "name-recipient", name | {"recipient": recipient}
+            case Reason.CONSENT_EXPIRED | Reason.CONSENT_NOT_YET:
+                return "hold-now", name | {"now": decision.now.isoformat()}
+            case Reason.CONSENT_OTHER_PURPOSE:
+                return "cover-purpose", name | {"purpose": ", ".join(each for _, each in decision.request.purposes)}
+    return "give-consent", {"kind": missing.kind, "recipient": recipient}
 
 
 def _closes_all(found: Finding) -> bool:

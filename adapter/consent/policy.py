@@ -152,7 +152,6 @@ def subject(record: Record, snapshot: Snapshot) -> Subject:
 
 def _consent(consent: Consent, *, twofold: bool) -> Directive:
     """A consent given permits, one refused denies, for the recipients, purposes and time it speaks of."""
-    withdrawn = consent.withdrawn.on if consent.withdrawn else None
     return Directive(
         source=Source.CONSENT,
         id=_business(consent.id),
@@ -161,8 +160,8 @@ def _consent(consent: Consent, *, twofold: bool) -> Directive:
         patient=_person(consent.patient.identity),
         custodian=_provider(consent.provider.hsa_id),
         status=_STATUS[consent.state],
-        dated=_moment(withdrawn or consent.given_on),
-        line=_actor_line(consent.recipient),
+        dated=_spoken(consent),
+        line=_line(consent),
         categories=frozenset(consent.categories) or None,
         refusal="TWO_CONTENTS_OF_ONE_VERSION" if twofold else "",
         rule=_refusal_rule(consent) if consent.state is ConsentState.REFUSED else _permission_rule(consent),
@@ -175,6 +174,12 @@ _STATUS = {
     ConsentState.WITHDRAWN: Status.WITHDRAWN,
     ConsentState.ENTERED_IN_ERROR: Status.ENTERED_IN_ERROR,
 }
+
+
+def _spoken(consent: Consent) -> Span:
+    """When the patient last spoke about this: gave, refused or withdrew it, whichever came last."""
+    spoken = [consent.given_on, *([consent.withdrawn.on] if consent.withdrawn else [])]
+    return Span(max(each.earliest for each in spoken), max(each.latest for each in spoken))
 
 
 def _permission_rule(consent: Consent) -> Rule:
@@ -355,12 +360,14 @@ def _numbers(organisation: OrganisationNumber | None, hsa_id: HsaId | None) -> I
         yield "hsaid", hsa_id.upper()
 
 
-def _actor_line(actor: Actor | None) -> frozenset[str]:
-    if actor is None:
+def _line(consent: Consent) -> frozenset[str]:
+    """The recipient that a consent speaks of, in its role. A refusal replaces nothing: it denies for as long as it holds."""
+    if consent.state is ConsentState.REFUSED:
+        return frozenset({f"refusal {_business(consent.id)}"})
+    if (actor := consent.recipient) is None:
         return frozenset()
-    return frozenset(
-        f"{actor.category}|{system}|{value}" for system, value in _numbers(actor.organisation_number, actor.hsa_id)
-    )
+    numbers = _numbers(actor.organisation_number, actor.hsa_id)
+    return frozenset(f"{actor.category}|{system}|{value}" for system, value in numbers)
 
 
 def _person(identity: PersonIdentity) -> str:
