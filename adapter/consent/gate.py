@@ -176,16 +176,17 @@ class Gate:
 
     def _body(self, made: Resource, recipient: Recipient, records: Sequence[Record], *decisions: Decision) -> bytes:
         """The bytes of what was made only of what is permitted: validated, written, read again and looked at."""
-        invalid = [fault for fault in validate(made) if fault.severity == "error"]
+        release = self._mapper.tables.release
+        permitted = frozenset.intersection(*(frozenset(decision.categories) for decision in decisions))
+        rules = ("koord-gc001", *(["koord-subject"] if Category.IDENTITY in permitted else []))
+        invalid = [fault for fault in validate(made, release, rules=rules) if fault.severity == "error"]
         if invalid:
             raise _StoppedError(Reason.INVALID_CONTENT, invalid)
-        release = self._mapper.tables.release
         try:
             body = json.write(made) if recipient.format == "json" else xml.write(made, release=release)
             seen = reread(body, recipient.format, release)
         except AdapterError as error:
             raise _StoppedError(Reason.INVALID_CONTENT, error.faults) from None
-        permitted = frozenset.intersection(*(frozenset(decision.categories) for decision in decisions))
         bundle = seen if seen.get("resourceType") == "Bundle" else {"entry": [{"resource": seen}]}
         _refuse_diagnoses([entry["resource"] for entry in bundle["entry"]], permitted)
         most = self._policy.of[recipient.type]

@@ -136,10 +136,13 @@ class _Package:
         if (inner == "identifier.value" and kind == "Patient") or inner in _OF_THE_PATIENT:
             return not self.identity or _bare(value) != self.own_number
         text = _plain(_UUID.sub("", value))
+        bare = _bare(text)
         own = (self.own_number, self.own_number[2:])[: 1 + self.own_number.isdigit()]
-        if not self.identity and any(number in _bare(text) for number in own):
+        if not self.identity and any(number in bare for number in own):
             return True
-        shaped = (_bare(found.group()) for found in _SHAPED.finditer(text) if not inner.endswith(_NUMBERS))
+        if len(bare) < 10 or inner.endswith(_NUMBERS):
+            return False
+        shaped = (_bare(found.group()) for found in _SHAPED.finditer(text))
         return any(luhn(number[-10:]) and number not in own for number in shaped)
 
 
@@ -163,6 +166,8 @@ def _bare(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Wide, circled and other digits as ASCII; marks and invisible signs left out."""
+    if text.isascii():
+        return text
     folded = unicodedata.normalize("NFKC", text)
     return "".join(
         str(unicodedata.digit(sign, sign)) for sign in folded if unicodedata.category(sign) not in {"Cf", "Mn"}
