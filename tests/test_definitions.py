@@ -137,7 +137,7 @@ def test_modifiers_are_marked():
 def test_the_names_of_all_resources_are_known_but_only_some_structures():
     assert len(KNOWN.resource_names) == 148
     assert KNOWN.resource_types < KNOWN.resource_names
-    assert "Condition" in KNOWN.resource_names - KNOWN.resource_types
+    assert "Observation" in KNOWN.resource_names - KNOWN.resource_types
     assert "DomainResource" not in KNOWN.resource_types
 
 

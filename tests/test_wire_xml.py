@@ -198,7 +198,7 @@ def hostile_texts():
         task("<!-- -- -->"), task("<!--"), task("<status value='draft'"), HEAD.encode(), task("") + b"</Task>",
         b'<html xmlns="http://www.w3.org/1999/xhtml"><body/></html>',
         b'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body/></s:Envelope>',
-        b'<Resource xmlns="http://hl7.org/fhir"/>', b'<Element xmlns="http://hl7.org/fhir"/>', b'<Condition xmlns="http://hl7.org/fhir"/>',
+        b'<Resource xmlns="http://hl7.org/fhir"/>', b'<Element xmlns="http://hl7.org/fhir"/>', b'<Observation xmlns="http://hl7.org/fhir"/>',
         b'<div xmlns="http://www.w3.org/1999/xhtml"/>',
     )  # fmt: skip
 

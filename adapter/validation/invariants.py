@@ -16,6 +16,8 @@ from typing import Any, Final
 Json = Mapping[str, Any]
 Holds = Callable[[Json], bool]
 
+_CLINICAL: Final = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+_VERIFICATION: Final = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 UCUM: Final = "http://unitsofmeasure.org"
 _SLACK: Final = timedelta(hours=14)
 """How far a day without a time zone may lie from the same day in UTC."""
@@ -170,6 +172,22 @@ def _consent_scope(code: str) -> Holds:
     return holds
 
 
+def _is_coded(o: Json, name: str, system: str, *codes: str) -> bool:
+    concept = next(objects(o, name), {})
+    return any(c.get("system") == system and c.get("code") in codes for c in objects(concept, "coding"))
+
+
+def _abated(o: Json) -> bool:
+    """con-4: what has abated is not active."""
+    ended = _is_coded(o, "clinicalStatus", _CLINICAL, "resolved", "remission", "inactive")
+    return not has_choice(o, "abatement") or ended
+
+
+def _in_error(o: Json) -> bool:
+    """con-5: what was entered in error has no clinical status."""
+    return not _is_coded(o, "verificationStatus", _VERIFICATION, "entered-in-error") or "clinicalStatus" not in o
+
+
 def _bundle_entries(part: str, *types: str) -> Holds:
     """Entries have this part exactly in bundles of these types."""
     return lambda o: all((part in entry) == (o.get("type") in types) for entry in objects(o, "entry"))
@@ -258,6 +276,10 @@ INVARIANTS: Final[Mapping[tuple[str, str], Holds]] = {
         p.get("name") for p in objects(o, "searchParam")
     ),
     ("CarePlan.activity", "cpl-3"): _not_both("detail", "reference"),
+    ("Condition", "con-4"): _abated,
+    ("Condition", "con-5"): _in_error,
+    ("Condition.evidence", "con-2"): _some("code", "detail"),
+    ("Condition.stage", "con-1"): _some("summary", "assessment"),
     ("Consent", "ppc-1"): _some("policy", "policyRule"),
     ("Consent", "ppc-2"): _consent_scope("patient-privacy"),
     ("Consent", "ppc-3"): _consent_scope("research"),
@@ -313,4 +335,6 @@ IN_CONTEXT: Final = {
 LEFT_OUT: Final = {
     ("DomainResource", "dom-6"): "a warning: what we send has no narrative, so that none can leak",
     ("CapabilityStatement", "cpb-0"): "a warning about a name for code generators",
+    ("CareTeam.participant", "ctm-1"): "needs the resource that a reference leads to, which is seldom there",
+    ("Condition", "con-3"): "a warning about problem lists",
 }

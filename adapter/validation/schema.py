@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from adapter.definitions import Definitions, Element, Shape
+from adapter.definitions import Codes, Definitions, Element, Shape
 
 _YEAR: Final = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
 _LEAP_YEAR: Final = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
@@ -141,13 +141,34 @@ def _value(known: Definitions, element: Element) -> dict[str, Any]:
     if element.type == "Resource":
         return {"type": "object"}
     shape = known.shape_of(element)
+    required = element.binding is not None and element.binding.strength == "required"
     if shape is not None:
-        return {"$ref": f"#/$defs/{shape.path}"}
-    if element.binding and element.binding.strength == "required":
-        if element.type != "code":
-            raise ValueError(f"{element.path}: a required binding of something else than a code")
-        codes = known.codes(element.binding.value_set)
-        if not codes.patterns:
-            return {"enum": sorted(codes.all)}
-        return {"type": "string", "pattern": f"^(?:{'|'.join(codes.patterns.values())})$"}
+        schema = {"$ref": f"#/$defs/{shape.path}"}
+        return {"allOf": [schema, _bound_concept(known, element)]} if required else schema
+    if required:
+        return _bound_code(known, element)
     return {"$ref": f"#/$defs/primitive:{element.type}"}
+
+
+def _bound_code(known: Definitions, element: Element) -> dict[str, Any]:
+    codes = _codes(known, element)
+    if codes.patterns:
+        return {"type": "string", "pattern": f"^(?:{'|'.join(codes.patterns.values())})$"}
+    return {"enum": sorted(codes.all)}
+
+
+def _bound_concept(known: Definitions, element: Element) -> dict[str, Any]:
+    """At least one of a concept's codings is in the value set."""
+    if element.type != "CodeableConcept":
+        raise ValueError(f"{element.path}: a required binding of a {element.type} is not compiled yet")
+    codings = [
+        {"properties": {"system": {"const": system}, "code": {"enum": sorted(codes)}}, "required": ["system", "code"]}
+        for system, codes in _codes(known, element).by_system.items()
+    ]
+    return {"required": ["coding"], "properties": {"coding": {"contains": {"anyOf": codings}}}}
+
+
+def _codes(known: Definitions, element: Element) -> Codes:
+    if element.binding is None:
+        raise ValueError(f"{element.path} has no binding")
+    return known.codes(element.binding.value_set)

@@ -20,6 +20,7 @@ MOST_FAULTS: Final = 1_000
 _CODES: Final = {
     "additionalProperties": "fhir.unknown-element",
     "const": "fhir.type",
+    "contains": "fhir.code",
     "enum": "fhir.code",
     "maxItems": "fhir.too-many",
     "maximum": "fhir.format",
