@@ -264,7 +264,7 @@ class Person(Part):
     given_names: tuple[Line, ...] = ()
     family_name: Line | None = None
     protected: Protection | None = None
-    deceased: Literal[True] | None = None
+    deceased: StrictBool | None = None
 
 
 class Professional(Part):

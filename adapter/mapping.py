@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from adapter.dates import Moment, written
 from adapter.definitions import definitions
@@ -124,18 +124,19 @@ class Mapper:
         return Package((*writing.own, *writing.parties))
 
     def from_fhir(
-        self, resources: Sequence[Resource], *, mode: Mode = "production", today: date | None = None
+        self, body: Resource | Sequence[Resource], *, mode: Mode = "production", today: date | None = None
     ) -> Reading:
         """
-        Every record that the resources hold. Resources may refer to each other by ``Type/id``; the focus of a record is
-        a Task, CarePlan or Consent that a table recognises.
+        Every record that a Bundle, a resource or several hold. They may refer to each other by ``Type/id`` or by the
+        ``fullUrl`` of their entries; the focus of a record is a Task, CarePlan or Consent that a table recognises.
 
         Raises:
             Unmappable: no record, an unrecognised focus, an unknown code, or an element that changes the meaning of what
                 it stands in (modifier) and that no row reads.
             Invalid: the record so read is not one; places are FHIR paths.
         """
-        reading = _Reading(self.tables, resources)
+        came = _Resources.of(body)
+        reading = _Reading(self.tables, came)
         records: list[Record] = []
         warnings: list[Fault] = []
         for table, document, places in reading.documents():
@@ -148,7 +149,7 @@ class Mapper:
         if not records:
             raise Unmappable(Fault("mapping.no-record", "Bundle", "Task, CarePlan or Consent with a coding of ours"))
         returned = [resource for record in records for resource in self.to_fhir(record).resources]
-        losses = _losses(resources, returned)
+        losses = _losses(came, _Resources.of(returned))
         refused = [loss for loss in losses if loss.severity == "error"]
         if refused:
             raise Unmappable(refused)
@@ -190,20 +191,28 @@ def _bundle(kind: str, package: Package, extra: Callable[[Resource], Mapping[str
     return {"resourceType": "Bundle", "type": kind, "entry": entries}
 
 
-def resources_of(body: Resource) -> list[Resource]:
-    """The resources of a Bundle, each with the id that references use, or the one resource."""
-    if body.get("resourceType") != "Bundle":
-        return [body]
-    found = []
-    for entry in body.get("entry", ()):
-        resource = entry.get("resource")
-        if isinstance(resource, dict):
-            found.append(resource if "fullUrl" not in entry else {**resource, _FULL_URL: entry["fullUrl"]})
-    return found
+@dataclass(frozen=True, slots=True)
+class _Resources:
+    """Resources, and each by the names that references use for it."""
 
+    all: tuple[Resource, ...]
+    named: Mapping[str, Resource]
 
-_FULL_URL: Final = "\0fullUrl"
-"""Where a resource carries its Bundle.entry.fullUrl while it is read; no JSON property can have this name."""
+    @classmethod
+    def of(cls, body: Resource | Sequence[Resource]) -> Self:
+        entries: Iterable[Resource] = [body] if isinstance(body, dict) else body
+        urls: dict[str, Resource] = {}
+        if isinstance(body, dict) and body.get("resourceType") == "Bundle":
+            filled = [entry for entry in body.get("entry", ()) if "resource" in entry]
+            entries = [entry["resource"] for entry in filled]
+            urls = {entry["fullUrl"]: entry["resource"] for entry in filled if "fullUrl" in entry}
+        found = tuple(entries)
+        return cls(found, {**{_name(each): each for each in found if "id" in each}, **urls})
+
+    def resolve(self, reference: str) -> Resource | None:
+        """The resource that a reference leads to: by full url, or relative, absolute or with a version by ``Type/id``."""
+        plain = reference.partition("/_history/")[0]
+        return self.named.get(plain) or self.named.get("/".join(plain.split("/")[-2:]))
 
 
 # outwards
@@ -424,19 +433,13 @@ def _inside(node: Any, path: Sequence[str]) -> Any:
 class _Reading:
     """Resources on their way in."""
 
-    def __init__(self, tables: Tables, resources: Sequence[Resource]) -> None:
+    def __init__(self, tables: Tables, resources: _Resources) -> None:
         self.tables, self.resources = tables, resources
-        self.by_reference: dict[str, Resource] = {}
-        for resource in resources:
-            if "id" in resource:
-                self.by_reference[f"{resource['resourceType']}/{resource['id']}"] = resource
-            if _FULL_URL in resource:
-                self.by_reference[resource[_FULL_URL]] = resource
 
     def documents(self) -> Iterator[tuple[Table, Document, dict[str, str]]]:
         """For each focus: its table, the record's document, and the FHIR path of each field."""
         kinds = {table.focus for table in self.tables.records.values()}
-        for number, resource in enumerate(self.resources):
+        for number, resource in enumerate(self.resources.all):
             if resource.get("resourceType") in kinds:
                 table = self._recognise(resource, number)
                 document = self.document(table, resource)
@@ -497,19 +500,15 @@ class _Reading:
     def _backward(self, link: Row, role: str, focus: Resource) -> Iterator[Resource]:
         if link.path.role != role or link.to != focus["resourceType"]:
             return
-        for resource in self.resources:
+        for resource in self.resources.all:
             if resource.get("resourceType") == role:
                 references = list(self._forward(link, {role: [resource]}))
                 if any(found is focus for found in references):
                     yield resource
 
     def _resolve(self, reference: Any) -> Resource | None:
-        if not isinstance(reference, dict):
-            return None
-        text = str(reference.get("reference", "")).partition("/_history/")[0]
-        if text in self.by_reference:
-            return self.by_reference[text]
-        return self.by_reference.get("/".join(text.split("/")[-2:]))
+        text = reference.get("reference") if isinstance(reference, dict) else None
+        return self.resources.resolve(text) if isinstance(text, str) else None
 
     def _values(
         self, path: Path, roots: Mapping[str, list[Resource]], codes: CodeTable | None
@@ -645,57 +644,58 @@ def _placed(fault: Fault, places: Mapping[str, str]) -> Fault:
 # what is lost
 
 
-def _losses(came: Sequence[Resource], returned: Sequence[Resource]) -> tuple[Fault, ...]:
+def _losses(came: _Resources, returned: _Resources) -> tuple[Fault, ...]:
     """
     Every leaf of ``came`` that ``returned`` does not hold, by path and value. Logical ids and the text of references
     that resolve are left out: they are rebuilt from business identifiers.
     """
-    kept = Counter((path, value) for resource in returned for path, _, value in _leaves(resource, returned))
+    kept = Counter((path, value) for path, _, value in _leaves(returned))
     paths = {path for path, _ in kept}
-    known = definitions("R4")
     faults = []
-    for resource in came:
-        for path, where, value in _leaves(resource, came):
-            if kept[path, value] > 0:
-                kept[path, value] -= 1
-                continue
-            changed = path in paths
-            modifier = _is_modifier(path, known) and not changed
-            code = "modifier" if modifier else ("changed" if changed else "lost")
-            faults.append(Fault(f"mapping.{code}", where, severity="error" if modifier else "warning"))
+    for path, where, value in _leaves(came):
+        if kept[path, value] > 0:
+            kept[path, value] -= 1
+        elif _changes_meaning(path, value):
+            faults.append(Fault("mapping.modifier", where))
+        else:
+            faults.append(Fault(f"mapping.{'changed' if path in paths else 'lost'}", where, severity="warning"))
     return tuple(faults)
 
 
-def _is_modifier(path: str, known: Any) -> bool:
-    if "modifierExtension" in path or path.endswith(".implicitRules"):
-        return True
+_HARMLESS: Final[Mapping[str, Callable[[str], bool]]] = {
+    "active": lambda value: value == "bool:True",
+    "doNotPerform": lambda value: value == "bool:False",
+    "use": lambda value: value not in {"str:old", "str:temp"},
+}
+"""Modifier elements that say what would be assumed without them."""
+
+
+def _changes_meaning(path: str, value: str) -> bool:
+    """Whether a lost element changes how the rest must be read (FHIR: modifier elements and extensions)."""
     parts = path.split(".")
+    if "modifierExtension" in parts or parts[-1] == "implicitRules":
+        return True
+    harmless = _HARMLESS.get(parts[-1])
+    if harmless is not None and harmless(value):
+        return False
+    known = definitions("R4")
     elements = (known.element(".".join(parts[:length])) for length in range(2, len(parts) + 1))
     return any(element is not None and element.is_modifier for element in elements)
 
 
-def _leaves(resource: Resource, around: Sequence[Resource]) -> Iterator[tuple[str, str, str]]:
-    """Each primitive of a resource: path without and with indexes, and its value as text."""
-    inside = {f"{r.get('resourceType')}/{r.get('id')}" for r in around} | {
-        r[_FULL_URL] for r in around if _FULL_URL in r
-    }
-    name = str(resource.get("resourceType"))
-    stack: list[tuple[str, str, Any]] = [
-        (f"{name}.{key}", f"{name}.{key}", value)
-        for key, value in reversed(resource.items())
-        if key not in {"resourceType", "id", _FULL_URL}
-    ]
-    while stack:
-        path, where, value = stack.pop()
-        if isinstance(value, dict):
-            stack.extend((f"{path}.{key}", f"{where}.{key}", inner) for key, inner in reversed(value.items()))
-        elif isinstance(value, list):
-            stack.extend((path, f"{where}[{n}]", inner) for n, inner in reversed(list(enumerate(value))))
-        elif (
-            path.endswith(".reference")
-            and isinstance(value, str)
-            and "/".join(value.split("/")[-2:]) in inside | {value} & inside
-        ):
-            yield path, where, "→"
-        elif value is not None:
-            yield path, where, f"{type(value).__name__}:{value}"
+def _leaves(resources: _Resources) -> Iterator[tuple[str, str, str]]:
+    """Each primitive of the resources: path without and with indexes, and its value as text."""
+    for resource in resources.all:
+        name = str(resource.get("resourceType"))
+        inner = {key: value for key, value in resource.items() if key not in {"resourceType", "id"}}
+        stack: list[tuple[str, str, Any]] = [(name, name, inner)]
+        while stack:
+            path, where, value = stack.pop()
+            if isinstance(value, dict):
+                stack.extend((f"{path}.{key}", f"{where}.{key}", item) for key, item in reversed(value.items()))
+            elif isinstance(value, list):
+                stack.extend((path, f"{where}[{n}]", item) for n, item in reversed(list(enumerate(value))))
+            elif path.endswith(".reference") and isinstance(value, str) and resources.resolve(value):
+                yield path, where, "→"
+            elif value is not None:
+                yield path, where, f"{type(value).__name__}:{value}"

@@ -90,7 +90,7 @@ def persons():
         given_names=tuples_of(lines(), 2),
         family_name=optional(lines()),
         protected=optional(st.sampled_from(d.Protection)),
-        deceased=st.sampled_from([None, True]),
+        deceased=st.sampled_from([None, True, False]),
     )
 
 

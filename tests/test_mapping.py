@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from adapter.domain import Activity, Category, Meeting, read_record, written_record
 from adapter.errors import Invalid, Unmappable
-from adapter.mapping import Mapper, Permission, actor_keys, collection, resources_of
+from adapter.mapping import Mapper, Permission, actor_keys, collection
 from adapter.tables import load
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,6 +124,41 @@ def test_what_is_about_another_actor_leaves_no_trace(record, other, categories):
     assert MAPPER.to_fhir(changed, permission=permission) == MAPPER.to_fhir(record, permission=permission)
 
 
+@pytest.mark.parametrize(
+    ("name", "harmless", "meaningful"),
+    [
+        ("active", True, False),
+        ("deceasedBoolean", False, None),
+        ("identifier", "secondary", "old"),
+        ("identifier", "usual", "temp"),
+    ],
+)
+def test_modifiers_that_say_what_is_assumed_anyway_are_only_named(name, harmless, meaningful):
+    def patient_with(value):
+        resources = [copy.deepcopy(r) for r in MAPPER.to_fhir(read_record(INTERVENTION)[0]).resources]
+        patient = next(r for r in resources if r["resourceType"] == "Patient")
+        if name == "identifier":
+            patient["identifier"][0]["use"] = value
+        else:
+            patient[name] = value
+        return resources
+
+    assert MAPPER.from_fhir(patient_with(harmless)).records
+    if meaningful is not None:
+        with pytest.raises(Unmappable) as caught:
+            MAPPER.from_fhir(patient_with(meaningful))
+        assert {fault.code for fault in caught.value.faults} == {"mapping.modifier"}
+
+
+@given(strategies.care_plans())
+def test_an_intent_that_the_table_does_not_write_refuses_the_resource(plan):
+    resources = [copy.deepcopy(r) for r in MAPPER.to_fhir(plan).resources]
+    resources[0]["intent"] = "order"
+    with pytest.raises(Unmappable) as caught:
+        MAPPER.from_fhir(resources)
+    assert [(f.code, f.where) for f in caught.value.faults] == [("mapping.modifier", "CarePlan.intent")]
+
+
 def test_an_unknown_code_of_our_own_system_is_refused_and_not_dropped():
     resources = [copy.deepcopy(r) for r in MAPPER.to_fhir(read_record(INTERVENTION)[0]).resources]
     resources[0]["code"]["coding"][0]["code"] = "massage"
@@ -167,7 +202,7 @@ def test_resources_of_a_bundle_refer_to_each_other_by_full_url():
     bundle = json.loads(text)
     for entry in bundle["entry"]:
         entry["fullUrl"] = f"urn:uuid:{entry['resource'].pop('id')}"
-    reading = MAPPER.from_fhir(resources_of(bundle))
+    reading = MAPPER.from_fhir(bundle)
     assert written_record(reading.records[0]) == written_record(read_record(INTERVENTION)[0])
     assert reading.losses == ()
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 from adapter.domain import Block, Consent, Record
 from adapter.errors import Conflict, Denied, Fault, Invalid, Unmappable
 from adapter.flows.adapter import Adapter
-from adapter.mapping import Reading, Resource, resources_of
+from adapter.mapping import Reading, Resource
 from adapter.store import audit, inbox, records
 from adapter.store.records import Stored
 from adapter.sweden import HsaId, OrganisationNumber, person_key
@@ -31,7 +31,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """``written`` in the order of the records in the body; ``losses``: what the records cannot hold, named."""
+    """``written`` in the order of the records in the body; ``losses``: what the records cannot hold, and what test mode let pass."""
 
     written: tuple[Written, ...]
     losses: tuple[Fault, ...]
@@ -45,57 +45,64 @@ async def receive(  # noqa: PLR0913  named by the caller
     original: bytes,
     caller: Caller,
     request_id: str | None = None,
-    expected: int | None = None,
+    expected: Sequence[int | None] = (),
 ) -> Received:
     """
     Take over what a peer sends: one resource, or a transaction or collection Bundle. ``original`` is kept, encrypted.
 
-    With ``request_id`` the same body again gets the same answer and takes effect once. ``expected``: the version that the
-    record must have now (If-Match), 0 for none.
+    With ``request_id`` the same body again gets the same answer and takes effect once. ``expected``: for each Task,
+    CarePlan and Consent in order, the version that its record must have now (If-Match), 0 for none, None for any.
 
     Raises:
         Invalid, Unmappable: every fault, by FHIR path; nothing is stored.
         Denied: the peer may not write this. Conflict: a stale version, or another body under the same request id.
     """
-    now = adapter.clock()
     faults = [fault for fault in validate(body) if fault.severity == "error"]
     if faults:
         raise Invalid(faults)
-    reading = adapter.mapper.from_fhir(resources_of(body), mode=adapter.settings.mode, today=now.date())
+    reading = adapter.mapper.from_fhir(body, mode=adapter.settings.mode, today=adapter.clock().date())
     _about_one_patient(reading.records)
     _in_the_peers_own_name(adapter, reading.records, caller)
-    taken = await _not_superseded(adapter, caller.peer, reading)
+    losses = (*reading.warnings, *reading.losses)
     arrival = inbox.Arrival(
         source=caller.peer,
         request_id=request_id or str(uuid4()),
         digest=adapter.keys.fingerprint(json.canonical(body)),
         origin="peer",
         original=original,
-        loss=json.write([{"code": loss.code, "where": loss.where} for loss in reading.losses]),
+        loss=json.write([{"code": loss.code, "where": loss.where} for loss in losses]),
     )
+    accepted = await adapter.store.read(inbox.replay, arrival)
+    if accepted is None:
+        accepted = await _accept(adapter, arrival, reading, expected)
+    written = [await _written(adapter, kind, record_id, kept) for kind, record_id, kept in json.read(accepted.response)]
+    return Received(tuple(written), losses, accepted.replayed)
+
+
+async def _accept(
+    adapter: Adapter, arrival: inbox.Arrival, reading: Reading, expected: Sequence[int | None]
+) -> inbox.Accepted:
+    """Store what is new, the original and the answer, in one commit."""
+    source, now = arrival.source, adapter.clock()
+    taken = await _not_superseded(adapter, source, reading)
+    conditions = dict(zip((record.id for record in reading.records), expected, strict=False))
 
     def respond(stored: tuple[Stored, ...], _: tuple[str, ...]) -> bytes:
         kept = {one.record_id: one.version for one in stored}
-        return json.write(
-            [[_focus(record), adapter.record_id(caller.peer, record.id), kept] for record in reading.records]
-        )
+        return json.write([[_focus(record), adapter.record_id(source, record.id), kept] for record in reading.records])
 
-    accepted = await adapter.store.write(
+    return await adapter.store.write(
         inbox.accept,
         arrival,
-        records=[adapter.new_record(caller.peer, record, expected=expected) for record in taken],
+        records=[adapter.new_record(source, record, expected=conditions.get(record.id)) for record in taken],
         sends=(),
         entries=[
-            audit.Entry(
-                "record.received", caller.peer, adapter.record_id(caller.peer, r.id), patient_key=adapter.patient_key(r)
-            )
+            audit.Entry("record.received", source, adapter.record_id(source, r.id), patient_key=adapter.patient_key(r))
             for r in taken
         ],
         respond=respond,
         now=now,
     )
-    written = [await _written(adapter, kind, record_id, kept) for kind, record_id, kept in json.read(accepted.response)]
-    return Received(tuple(written), reading.losses, accepted.replayed)
 
 
 def _about_one_patient(found: Sequence[Record]) -> None:
