@@ -1,0 +1,169 @@
+"""The queue for those who run the adapter: see it, pause a destination, release or discard what could not be delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from fastapi import FastAPI, Response
+from pydantic import TypeAdapter
+
+from adapter.domain import Line, Part, read_part
+from adapter.errors import Denied, Fault
+from adapter.service import answers
+from adapter.service.door import Call, Door
+from adapter.service.records import MOST, number
+from adapter.store import Transaction, destinations, quarantine
+from adapter.store.quarantine import Attempt, Message
+from adapter.transport.login import Caller
+
+_USUAL: Final = 100
+_EVER: Final = 10**15
+
+
+class Reason(Part):
+    """Why a person does it; kept, sealed, in the audit log."""
+
+    why: Line
+
+
+class Operation(Protocol):
+    """What the store does on a person's word."""
+
+    def __call__(self, tx: Transaction, name: str, /, *, who: str, why: str, now: datetime) -> None: ...
+
+
+Handler = Callable[[Call, Caller], Awaitable[Response]]
+_REASON: Final = TypeAdapter(Reason)
+
+
+def add_routes(app: FastAPI, door: Door) -> None:
+    def act(path: str, operation: Operation, check: Callable[[Call], str]) -> None:
+        app.add_api_route(path, door.guarded("local-system", _action(operation, check)), methods=["POST"])
+
+    app.add_api_route("/queue", door.guarded("local-system", queue), methods=["GET"])
+    app.add_api_route("/dead", door.guarded("local-system", dead), methods=["GET"])
+    act("/destinations/{id}/pause", destinations.pause, _destination)
+    act("/destinations/{id}/resume", destinations.resume, _destination)
+    act("/dead/{id}/release", quarantine.release, _message)
+    act("/dead/{id}/discard", quarantine.discard, _message)
+
+
+async def queue(call: Call, _: Caller) -> Response:
+    """Every destination with the depth and age of its queue, and the newest messages."""
+    given = call.allow_parameters("state", "destination", "before", "limit")
+    now, store = call.adapter.clock(), call.adapter.store
+    overview = await store.read(destinations.overview, now=now)
+    messages = await store.read(
+        quarantine.messages,
+        now=now,
+        state=given.get("state"),
+        destination=given.get("destination"),
+        before=_before(given),
+        limit=_limit(given),
+    )
+    return answers.document(
+        {"destinations": [_shown(each) for each in overview], "messages": [_listed(each) for each in messages]}
+    )
+
+
+async def dead(call: Call, _: Caller) -> Response:
+    """What could not be delivered, the newest first, with every attempt."""
+    given = call.allow_parameters("before", "limit")
+    now = call.adapter.clock()
+    found = await call.adapter.store.read(
+        lambda tx: [
+            (message, quarantine.attempts(tx, message.message_id))
+            for message in quarantine.messages(tx, now=now, state="dead", before=_before(given), limit=_limit(given))
+        ]
+    )
+    listed = [_listed(message) | {"attempts": [_tried(each) for each in attempts]} for message, attempts in found]
+    return answers.document({"messages": listed})
+
+
+def _action(operation: Operation, check: Callable[[Call], str]) -> Handler:
+    """An operation of the store on what the path names, with who and why in the audit log."""
+
+    async def handler(call: Call, caller: Caller) -> Response:
+        call.allow_parameters()
+        name = check(call)
+        reason, _ = read_part(_REASON, await call.document())
+        await call.adapter.store.write(operation, name, who=caller.peer, why=reason.why, now=call.adapter.clock())
+        call.adapter.wake()
+        return Response(status_code=204)
+
+    return handler
+
+
+def _destination(call: Call) -> str:
+    name = call.place("id")
+    if name not in call.adapter.recipients:
+        raise Denied(Fault("exchange.unknown-destination"))
+    return name
+
+
+def _message(call: Call) -> str:
+    return call.place("id")
+
+
+def _before(given: dict[str, str]) -> int | None:
+    return number(given["before"], "before", range(_EVER)) if "before" in given else None
+
+
+def _limit(given: dict[str, str]) -> int:
+    return number(given.get("limit", str(_USUAL)), "limit", range(1, MOST + 1))
+
+
+def _shown(overview: destinations.Overview) -> dict[str, Any]:
+    return _present(
+        {
+            "id": overview.destination.id,
+            "paused": overview.paused,
+            "breaker": overview.breaker,
+            "openUntil": overview.open_until,
+            "queued": overview.queued,
+            "oldest": overview.oldest,
+            "dead": overview.dead,
+            "inFlight": overview.in_flight,
+        }
+    )
+
+
+def _listed(message: Message) -> dict[str, Any]:
+    return _present(
+        {
+            "number": message.number,
+            "id": message.message_id,
+            "destination": message.destination,
+            "state": message.state,
+            "reason": message.reason,
+            "urgent": message.urgent,
+            "purpose": message.purpose,
+            "requestId": message.request_id,
+            "correlationId": message.correlation_id,
+            "tries": message.attempts,
+            "createdAt": message.created_at,
+            "doneAt": message.done_at,
+            "dueAt": message.due_at,
+            "inFlight": message.in_flight,
+        }
+    )
+
+
+def _tried(attempt: Attempt) -> dict[str, Any]:
+    return _present(
+        {
+            "n": attempt.n,
+            "at": attempt.at,
+            "endedAt": attempt.ended_at,
+            "status": attempt.status,
+            "reason": attempt.reason,
+            "exposed": attempt.exposed,
+            "requestId": attempt.request_id,
+        }
+    )
+
+
+def _present(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if value is not None}
