@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -221,7 +222,8 @@ def _signing(jwk: Any) -> ECKey | RSAKey:
         key = ECKey.import_key(jwk)
         strong = key.curve_name == "P-384"
     elif jwk["kty"] == "RSA":
-        key = RSAKey.import_key(jwk)
+        with warnings.catch_warnings(action="ignore"):  # joserfc warns of short keys; here they are refused
+            key = RSAKey.import_key(jwk)
         strong = key.raw_value.key_size >= 2048
     else:
         strong = False

@@ -3,12 +3,13 @@ import stat
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from adapter.certs import Authority, create_signing_key, peer_identity
+from adapter.certs import Authority, create_signing_key, peer_identity, signing_key
 from adapter.errors import Denied
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from joserfc.jwk import KeySet
+from joserfc.jwk import ECKey, KeySet, RSAKey
 
 HSA_ID = "TSTNMT2321000016-A001"
 
@@ -94,3 +95,34 @@ def test_the_public_key_set_holds_no_private_half(tmp_path):
 def test_two_signing_keys_never_share_an_id(tmp_path):
     first, second = create_signing_key(tmp_path, "one"), create_signing_key(tmp_path, "two")
     assert json.loads(first.private.read_text("utf-8"))["kid"] != json.loads(second.private.read_text("utf-8"))["kid"]
+
+
+def test_an_authority_with_another_kind_of_key_is_not_loaded(authority, tmp_path):
+    rsa_key = rsa.generate_private_key(65537, 2048)
+    pem = rsa_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "ca.key").write_bytes(pem)
+    (tmp_path / "ca.pem").write_bytes(authority.certificate.read_bytes())
+    with pytest.raises(ValueError):
+        Authority.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"kty": "oct", "k": "c2VjcmV0c2VjcmV0", "kid": "1"}', '{"kty": "EC"}']
+)
+def test_what_is_no_signing_key_is_not_taken_for_one(tmp_path, content):
+    (tmp_path / "key.jwk").write_text(content, "utf-8")
+    with pytest.raises(ValueError):
+        signing_key(tmp_path / "key.jwk")
+
+
+@pytest.mark.filterwarnings("ignore:Key size")
+def test_weak_keys_and_keys_without_a_name_do_not_sign(tmp_path):
+    weak = [
+        ECKey.generate_key("P-256", {"kid": "1"}),
+        RSAKey.generate_key(1024, {"kid": "1"}),
+        ECKey.generate_key("P-384"),
+    ]
+    for key in weak:
+        (tmp_path / "key.jwk").write_text(json.dumps(key.as_dict(private=True)), "utf-8")
+        with pytest.raises(ValueError):
+            signing_key(tmp_path / "key.jwk")

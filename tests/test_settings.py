@@ -372,6 +372,15 @@ def test_a_certificate_of_another_key_is_refused(complete, tmp_path):
     assert file_faults(complete) == {("config.bad-certificate", "server.tls.certificate")}
 
 
+@pytest.mark.parametrize("content", ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_issuers_that_are_no_certificates_are_refused(complete, tmp_path, content):
+    (tmp_path / "ca.pem").write_text(content, "utf-8")
+    assert file_faults(complete) == {
+        ("config.bad-certificate", "server.tls.ca"),
+        ("config.bad-certificate", "destinations[0].tls.ca"),
+    }
+
+
 @pytest.mark.parametrize(
     "content",
     [

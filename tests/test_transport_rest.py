@@ -276,6 +276,13 @@ def test_each_message_carries_a_new_token_that_our_own_door_lets_in(folder):
     assert using(folder, test, **with_token(folder)) == 3
 
 
+def test_a_token_key_that_cannot_be_used_stops_the_start(folder):
+    token = {"key": folder / "token.jwks", "issuer": "region", "audience": "https://fk.example/fhir"}
+    with pytest.raises(Misconfigured) as error:
+        Rest(region(destinations=[destination(1, folder, token=token)]))
+    assert (error.value.first.code, error.value.first.where) == ("config.bad-key", "destinations[0].token.key")
+
+
 @pytest.mark.parametrize(("refusals", "outcome_", "sent"), [(1, "delivered", 2), (2, "refused", 2)])
 def test_a_refused_token_is_renewed_once(folder, refusals, outcome_, sent):
     async def test(peer, rest):
