@@ -64,14 +64,16 @@ def map_(file: str, form: str, mode: Mode, *, trace: bool, as_json: bool) -> int
     default="text",
     help="outcome: a FHIR OperationOutcome.",
 )
+@click.option("--rule", "rules", multiple=True, metavar="RULE", help="A rule of coordination to apply to all of it.")
 @_test
-def check(files: tuple[str, ...], form: str, mode: Mode) -> int:
+def check(files: tuple[str, ...], form: str, rules: tuple[str, ...], mode: Mode) -> int:
     """
     Find every fault in records and FHIR resources.
 
-    Each with its place, line and column, stable code, reason, and what to do. Ends with 1 if something is wrong.
+    Each with its place, line and column, stable code, reason, and what to do. Ends with 1 if something is wrong. FHIR is
+    held against R4, and interventions against koord-gc001 and koord-no-diagnosis; RULE is one of these or koord-subject.
     """
-    found = [(name, _faults(name, mode)) for name in files]
+    found = [(name, _faults(name, rules, mode)) for name in files]
     every = [fault for _, faults in found for fault in faults]
     nothing = Fault("cli.nothing-found", severity="information")
     if form == "json":
@@ -160,31 +162,49 @@ def _records(content: Content, mapper: Mapper, mode: Mode) -> Sequence[Record]:
         records, notes = reading.records(content, mode=mode)
         say(notes)
         return records
-    from adapter.mapping import resources_of
     from adapter.validation import validate
 
     faults = [fault for fault in validate(content.value) if fault.severity == "error"]
     if faults:
         raise Invalid(content.placed(faults))
     try:
-        found = mapper.from_fhir(resources_of(content.value), mode=mode)
+        found = mapper.from_fhir(content.value, mode=mode)
     except AdapterError as error:
         raise type(error)(content.placed(error.faults)) from None
     say(content.placed([*found.losses, *found.warnings]))
     return found.records
 
 
-def _faults(name: str, mode: Mode) -> list[Fault]:
+def _faults(name: str, rules: Sequence[str], mode: Mode) -> list[Fault]:
     try:
         content = reading.read(name)
         if content.is_fhir:
-            from adapter.validation import validate
-
-            return content.placed(validate(content.value))
+            return content.placed(_fhir_faults(content.value, rules))
         _, warnings = reading.records(content, mode=mode)
     except AdapterError as error:
         return list(error.faults)
     return warnings
+
+
+def _fhir_faults(resource: dict[str, Any], rules: Sequence[str]) -> list[Fault]:
+    """Against FHIR and the rules that were named; interventions, whose type has no place for a diagnosis, also without one."""
+    from adapter.validation import RULES, diagnosis_content, validate
+
+    if set(rules) - set(RULES):
+        raise click.BadParameter(f"one of {', '.join(RULES)}", param_hint="--rule")
+    faults = validate(resource, rules=dict.fromkeys(["koord-gc001", *rules]))
+    return list(dict.fromkeys([*faults, *(each for each in diagnosis_content(resource) if _in_intervention(resource, each))]))
+
+
+def _in_intervention(resource: dict[str, Any], fault: Fault) -> bool:
+    from adapter.validation.coordination import INTERVENTION_KIND
+    from adapter.wire.places import steps
+
+    path = steps(fault.where)
+    inner = resource
+    if path[:2] == ("Bundle", "entry"):
+        inner = resource["entry"][path[2]].get("resource", {})
+    return inner.get("resourceType") == "Task" and INTERVENTION_KIND in str(inner.get("code"))
 
 
 def _row(name: str, fault: Fault) -> dict[str, Any]:
