@@ -27,7 +27,7 @@ from adapter.consent.rules import Party, Subject
 from adapter.consent.seal import Cleared, Contents, Sealer, verify
 from adapter.domain import Actor, BusinessId, CarePlan, Category, Intervention, Purpose, Record
 from adapter.errors import AdapterError, Fault
-from adapter.mapping import Mapper, Package, Permission, Resource, searchset, transaction
+from adapter.mapping import Ids, Mapper, Package, Permission, Resource, searchset, transaction
 from adapter.sweden import HsaId
 from adapter.validation import diagnosis_content, validate
 from adapter.wire import json, xml
@@ -119,6 +119,7 @@ class Gate:
         self,
         records: Sequence[Record],
         *,
+        ids: Sequence[str] = (),
         reader: Recipient,
         purpose: Purpose,
         snapshot: Snapshot,
@@ -129,18 +130,18 @@ class Gate:
     ) -> Cleared | Withheld:
         """
         What a reader may have of one patient's records, each decided on its own, as one body: the one ``resource``, or a
-        ``searchset`` with what the records refer to. A record that may not be read leaves no trace in it; if none may,
-        the answer is withheld. Never raises.
+        ``searchset`` with what the records refer to. ``ids``: the logical id of each record, under which it can be read
+        again. A record that may not be read leaves no trace; if none may, the answer is withheld. Never raises.
         """
         attempt = _Attempt(reader, snapshot, now, request_id, correlation_id)
         try:
             kept: list[tuple[Record, Decision, Package]] = []
             withheld: list[Withheld] = []
-            for record in records:
+            for record, logical_id in zip(records, ids or [""] * len(records), strict=True):
                 decision = self._decision(record, reader, purpose, snapshot, now)
                 try:
                     if decision.permitted:
-                        kept.append((record, decision, self._package(record, reader, decision)))
+                        kept.append((record, decision, self._package(record, reader, decision, logical_id)))
                     else:
                         withheld.append(attempt.withheld(decision))
                 except _StoppedError as stopped:
@@ -178,7 +179,9 @@ class Gate:
         """The bytes of what was made only of what is permitted: validated, written, read again and looked at."""
         release = self._mapper.tables.release
         permitted = frozenset.intersection(*(frozenset(decision.categories) for decision in decisions))
-        rules = ("koord-gc001", *(["koord-subject"] if Category.IDENTITY in permitted else []))
+        # A resource alone has nothing to refer to, and names the patient by number only.
+        named_twice = Category.IDENTITY in permitted and made["resourceType"] == "Bundle"
+        rules = ("koord-gc001", *(["koord-subject"] if named_twice else []))
         invalid = [fault for fault in validate(made, release, rules=rules) if fault.severity == "error"]
         if invalid:
             raise _StoppedError(Reason.INVALID_CONTENT, invalid)
@@ -187,24 +190,27 @@ class Gate:
             seen = reread(body, recipient.format, release)
         except AdapterError as error:
             raise _StoppedError(Reason.INVALID_CONTENT, error.faults) from None
-        bundle = seen if seen.get("resourceType") == "Bundle" else {"entry": [{"resource": seen}]}
-        _refuse_diagnoses([entry["resource"] for entry in bundle["entry"]], permitted)
+        resources = [each["resource"] for each in seen["entry"]] if seen["resourceType"] == "Bundle" else [seen]
+        _refuse_diagnoses(resources, permitted)
         most = self._policy.of[recipient.type]
-        unexpected = inspect(bundle, most, permitted, records[0].patient.identity.number)
+        unexpected = inspect(seen, most, permitted, records[0].patient.identity.number)
         if unexpected:
             raise _StoppedError(Reason.UNEXPECTED_CONTENT, unexpected)
         return body
 
-    def _package(self, record: Record, recipient: Recipient, decision: Decision) -> Package:
+    def _package(self, record: Record, recipient: Recipient, decision: Decision, logical_id: str = "") -> Package:
         most = self._policy.of[recipient.type]
         addressed = _addressed(record, recipient) if most.addressed else record
         permission = Permission(decision.categories, recipient.actor_keys if most.addressed else None)
-        package = self._mapper.to_fhir(addressed, permission=permission, ids=self._ids(recipient.destination))
+        ids = self._ids(recipient.destination)
+        if logical_id:
+            ids = self._but(ids, record, logical_id)
+        package = self._mapper.to_fhir(addressed, permission=permission, ids=ids)
         _refuse_diagnoses(package.resources, decision.categories)
         inside = _names(package.resources)
         return Package(tuple(_marked(_closed(each, inside), most) for each in package.resources))
 
-    def _ids(self, destination: str) -> Callable[[str, str], str]:
+    def _ids(self, destination: str) -> Ids:
         """Logical ids for one destination: constant over retries, without a trace of the business key."""
 
         def keyed(resource_type: str, business_key: str) -> str:
@@ -212,6 +218,11 @@ class Gate:
             return str(UUID(bytes=hmac.digest(self._id_key, text, "sha256")[:16], version=5))
 
         return keyed
+
+    def _but(self, ids: Ids, record: Record, logical_id: str) -> Ids:
+        """The same ids, with the given one for what the record is about."""
+        focus = (self._mapper.tables.records[record.record].focus, _business(record.id))
+        return lambda *named: logical_id if named == focus else ids(*named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,15 +42,16 @@ def reread(body: bytes, form: Form, release: Release) -> dict[str, Any]:
 
 
 def inspect(
-    bundle: dict[str, Any], disclosure: Disclosure, permitted: frozenset[Category], own_number: str
+    seen: dict[str, Any], disclosure: Disclosure, permitted: frozenset[Category], own_number: str
 ) -> list[Fault]:
     """
-    Everything in a Bundle that this recipient type may not get; empty if nothing is. Places are paths, never values.
+    Everything in a Bundle, or in one resource, that this recipient type may not get; empty if nothing is. Places are paths, never values.
 
     ``permitted``: the categories that the decision opened. ``own_number``: the patient's identity number, which may stand
     somewhere only if the identity is permitted.
     """
-    resources = [entry.get("resource", {}) for entry in bundle.get("entry", ())]
+    parts = _parts(seen)
+    resources = parts if len(parts) == 1 else parts[1:]
     package = _Package(
         disclosure,
         ids=frozenset(f"{each.get('resourceType')}/{each.get('id')}" for each in resources),
@@ -59,17 +60,19 @@ def inspect(
     )
     return [
         Fault("gate.unexpected-content", path, why)
-        for resource in (_envelope(bundle), *resources)
-        for path, value in leaves(resource)
+        for part in parts
+        for path, value in leaves(part)
         if (why := package.unexpected(path, value))
     ]
 
 
-def _envelope(bundle: dict[str, Any]) -> dict[str, Any]:
-    entries = [
-        {name: value for name, value in entry.items() if name != "resource"} for entry in bundle.get("entry", ())
-    ]
-    return bundle | {"entry": entries} if entries else bundle
+def _parts(seen: dict[str, Any]) -> list[dict[str, Any]]:
+    """The resources of a Bundle, before them what stands around them; or the one resource."""
+    if seen.get("resourceType") != "Bundle":
+        return [seen]
+    entries = seen.get("entry", ())
+    around = [{name: value for name, value in entry.items() if name != "resource"} for entry in entries]
+    return [seen | {"entry": around} if around else seen, *(entry.get("resource", {}) for entry in entries)]
 
 
 def leaves(resource: dict[str, Any]) -> Iterator[Leaf]:

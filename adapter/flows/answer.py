@@ -77,6 +77,7 @@ async def _cleared(adapter: Adapter, found: Sequence[Version], form: AnswerForm,
     stored = await adapter.store.read(records.consents, found[0].patient_key)
     result = adapter.gate.answer(
         known,
+        ids=[version.record_id for version in found],
         reader=_recipient(reader),
         purpose=Purpose.COORDINATION,
         snapshot=adapter.snapshot(known[0], stored),
