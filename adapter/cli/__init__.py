@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from adapter.cli import convert
+from adapter.cli import convert, doctor, reference, running, sending, setting_up
 from adapter.cli.terminal import Root, language_option, put, run
 
 
@@ -35,11 +35,32 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
 
 koord.params += [
     click.Option(
-        ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Show the version."
+        ["--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_print_version,
+        help="Show the version.",
     ),
     language_option(),
 ]
-for command in (convert.map_, convert.check, convert.filter_):
+for command in (
+    convert.map_,
+    convert.check,
+    convert.filter_,
+    sending.send,
+    sending.queue,
+    sending.dead,
+    running.serve,
+    running.worker,
+    running.mock,
+    reference.schema,
+    reference.tables,
+    setting_up.config_,
+    setting_up.certs,
+    setting_up.audit,
+    doctor.doctor,
+):
     koord.add_command(command)
 
 

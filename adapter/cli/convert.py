@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from adapter.domain import Block, Consent, Purpose, Record
     from adapter.mapping import Mapper
     from adapter.sweden import Mode
+
+Form = Literal["json", "xml"]
 
 _format = click.option(
     "--format", "form", type=click.Choice(["json", "xml"]), default="json", help="Of the FHIR that is written."
@@ -32,7 +34,7 @@ _test = click.option(
 @_test
 @click.option("--trace", is_flag=True, help="Show instead which row of the tables carries which field where.")
 @click.option("--json", "as_json", is_flag=True, help="The trace as JSON.")
-def map_(file: str, form: str, mode: Mode, *, trace: bool, as_json: bool) -> int:
+def map_(file: str, form: Form, mode: Mode, *, trace: bool, as_json: bool) -> int:
     """
     Turn records into FHIR, or FHIR into records.
 
@@ -104,13 +106,13 @@ def check(files: tuple[str, ...], form: str, rules: tuple[str, ...], mode: Mode)
 @_test
 @click.option("--explain", is_flag=True, help="Show instead why: the rules, what is left out, what would change it.")
 @click.option("--json", "as_json", is_flag=True, help="The explanation as JSON.")
-def filter_(  # noqa: PLR0913  one for each option
+def filter_(  # noqa: PLR0913, PLR0917  one for each option
     file: str,
     to: str,
     consents: str,
     at: str | None,
     purpose: str | None,
-    form: str,
+    form: Form,
     mode: Mode,
     *,
     explain: bool,
@@ -193,7 +195,9 @@ def _fhir_faults(resource: dict[str, Any], rules: Sequence[str]) -> list[Fault]:
     if set(rules) - set(RULES):
         raise click.BadParameter(f"one of {', '.join(RULES)}", param_hint="--rule")
     faults = validate(resource, rules=dict.fromkeys(["koord-gc001", *rules]))
-    return list(dict.fromkeys([*faults, *(each for each in diagnosis_content(resource) if _in_intervention(resource, each))]))
+    return list(
+        dict.fromkeys([*faults, *(each for each in diagnosis_content(resource) if _in_intervention(resource, each))])
+    )
 
 
 def _in_intervention(resource: dict[str, Any], fault: Fault) -> bool:
@@ -238,7 +242,7 @@ def _collection(mapper: Mapper, records: Sequence[Record]) -> dict[str, Any]:
     return collection(mapper.to_fhir_together(records))
 
 
-def _put_fhir(resource: dict[str, Any], form: str) -> None:
+def _put_fhir(resource: dict[str, Any], form: Form) -> None:
     if form == "json":
         put_json(resource)
         return
@@ -257,7 +261,7 @@ def _permits(content: Content, mapper: Mapper, mode: Mode) -> list[Consent | Blo
     return permits
 
 
-def _recipient(text: str, record: Record, form: str) -> Recipient:
+def _recipient(text: str, record: Record, form: Form) -> Recipient:
     """``TYPE:ORGANISATION`` of the command line; the patient is the one that the record is about."""
     from adapter.consent.disclosure import PATIENT, TYPES
     from adapter.consent.policy import Recipient
@@ -267,16 +271,15 @@ def _recipient(text: str, record: Record, form: str) -> Recipient:
     wrong = Invalid(Fault("cli.bad-recipient", "--to", named=(("types", ", ".join(TYPES)),)))
     if kind not in TYPES or bool(number) == (kind == PATIENT):
         raise wrong
-    form_ = "xml" if form == "xml" else "json"
     if kind == PATIENT:
-        return Recipient(kind, kind, patient=record.patient.identity, format=form_)
+        return Recipient(kind, kind, patient=record.patient.identity, format=form)
     try:
         if number.replace("-", "").isdigit():
-            return Recipient(text, kind, organisation_number=OrganisationNumber(number.replace("-", "")), format=form_)
+            return Recipient(text, kind, organisation_number=OrganisationNumber(number.replace("-", "")), format=form)
         hsa_id = HsaId(number)
     except ValueError:
         raise wrong from None
-    return Recipient(text, kind, hsa_id=hsa_id, provider_hsa_id=hsa_id if kind == "vard" else None, format=form_)
+    return Recipient(text, kind, hsa_id=hsa_id, provider_hsa_id=hsa_id if kind == "vard" else None, format=form)
 
 
 def _purpose(text: str | None) -> Purpose | None:

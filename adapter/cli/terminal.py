@@ -39,13 +39,10 @@ class Command(click.Command):
 
 class Group(click.Group):
     command_class = Command
-    group_class = type
 
 
 class Root(Group):
     """The program itself: errors are told while the language that was asked for is still known."""
-
-    group_class = Group
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -181,7 +178,9 @@ def _internal(error: BaseException) -> Fault:
         for frame in frames:
             click.echo(frame, err=True)
         click.echo(kind, err=True)
-    return Fault("cli.internal", frames[-1].partition(" ")[0] if frames else "", kind, named=(("reference", reference),))
+    return Fault(
+        "cli.internal", frames[-1].partition(" ")[0] if frames else "", kind, named=(("reference", reference),)
+    )
 
 
 def _frame(frame: traceback.FrameSummary) -> str:

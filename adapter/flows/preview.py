@@ -15,7 +15,7 @@ from adapter.mapping import Mapper
 from adapter.sweden import person_key
 
 
-def preview(
+def preview(  # noqa: PLR0913  named by the caller
     record: Record,
     *,
     recipient: Recipient,

@@ -17,8 +17,8 @@ from adapter.settings.model import Settings
 
 PREFIX = "KOORD_"
 FILE_NAME = "koord.toml"
-OWN_NAMES = frozenset({"KOORD_CONFIG"})
-"""Environment names that are not settings: which file to read."""
+OWN_NAMES = frozenset({"KOORD_CONFIG", "KOORD_DEBUG"})
+"""Environment names that are not settings: which file to read, and whether an internal error shows where it arose."""
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -13,6 +13,7 @@ import re
 import secrets
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -37,6 +38,8 @@ CONNECT_TIMEOUT_S: Final = 5.0
 IDLE_S: Final = 15.0
 """Idle connections are closed by us, before peers do: a request sent into a closing connection is lost."""
 TOKEN_LIFE: Final = timedelta(minutes=2)
+_REFUSAL_S: Final = 0.3
+"""How long a look at a peer waits to be refused: with TLS 1.3 that comes after the handshake."""
 
 _NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 """The last label of a host that resolvers read as an IPv4 address: 127.1, 2130706433, 0x7f.1."""
@@ -68,6 +71,10 @@ class Rest:
         if channel is None:
             return Receipt("refused", "config.no-such-destination", exposed=False)
         return await channel.send(cleared)
+
+    async def reach(self, destination: str) -> str | None:
+        """Why no connection comes about with a configured destination, as a ``peer.`` code; None if one does. Sends nothing."""
+        return await self._channels[destination].reach()
 
     async def aclose(self) -> None:
         for channel in self._channels.values():
@@ -113,6 +120,31 @@ class _Channel:
             return self._broken(error)
         must_echo = self._destination.echoes_request_id
         return judge(answer, request_id=cleared.request_id, must_echo=must_echo, now=self._clock())
+
+    async def reach(self) -> str | None:
+        url = urlsplit(self._destination.url)
+        host, secure = url.hostname or "", url.scheme == "https"
+        port = url.port or (443 if secure else 80)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                address = (await self._resolver.resolve(host, port))[0]["host"]
+                reader, writer = await asyncio.open_connection(
+                    address, port, ssl=self._tls if secure else None, server_hostname=host if secure else None
+                )
+                try:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(reader.read(1), _REFUSAL_S)
+                finally:
+                    writer.close()
+        except TimeoutError:
+            return "peer.timeout"
+        except AddressRefusedError:
+            return "peer.address-refused"
+        except ssl.SSLError:
+            return "peer.certificate"
+        except OSError:
+            return "peer.unreachable"
+        return None
 
     async def aclose(self) -> None:
         await self._client.aclose()
