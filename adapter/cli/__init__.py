@@ -45,6 +45,7 @@ koord.params += [
     language_option(),
 ]
 for command in (
+    running.demo,
     convert.map_,
     convert.check,
     convert.filter_,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from adapter.cli.installation import config, settings_of
-from adapter.cli.terminal import OK, Command
+from adapter.cli.terminal import OK, Command, language
 
 if TYPE_CHECKING:
     from adapter.settings import Settings
@@ -35,6 +35,24 @@ def worker(config: Path) -> int:
     """Deliver what is queued, without serving anything, until told to stop. Several may share one store."""
     asyncio.run(_work(settings_of(config)))
     return OK
+
+
+@click.command(cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="The verdict as one JSON document.")
+@click.option("--keep", is_flag=True, help="Leave everything running, say where, until interrupted.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Put certificates, databases and logs there, and leave them."
+)
+def demo(*, as_json: bool, keep: bool, folder: Path | None) -> int:
+    """
+    Run the main job on this machine with the real parts.
+
+    Two regions' adapters and stand-ins for the other recipients start as processes, the shipped scenarios are played, and
+    each receiver is asked what it holds. Ends with 0 only if every outcome is as the scenarios say.
+    """
+    from adapter.demo import run
+
+    return run(as_json=as_json, keep=keep, folder=folder, language=language())
 
 
 @click.command(cls=Command, context_settings={"ignore_unknown_options": True}, add_help_option=False)
