@@ -133,7 +133,7 @@ def seen_once(tx: Transaction, issuer: str, jti: str, *, expires: datetime, now:
     tx.run("DELETE FROM token_seen WHERE expires <= :now", now=micros(now))
     added = tx.run(
         "INSERT INTO token_seen (token, expires) VALUES (:token, :expires) ON CONFLICT (token) DO NOTHING",
-        token=tx.keys.fingerprint(f"{len(issuer)} {issuer} {jti}".encode()),
+        token=tx.keys.fingerprint(f"{len(issuer)} {issuer} {jti}".encode(errors="surrogatepass")),
         expires=micros(expires),
     )
     return added == 1

@@ -230,6 +230,19 @@ def give_back(tx: Transaction, claim: Claim) -> bool:
     return changed == 1
 
 
+def reclaim(tx: Transaction, *, owner: str) -> int:
+    """
+    End every lease of ``owner``, so that its lanes are claimed at once; how many there were.
+
+    For a dispatcher that starts again after a crash and knows that no other runs under its name: others wait until the
+    leases run out.
+    """
+    return tx.run(
+        "UPDATE lane SET lease_owner = NULL, lease_until = NULL, leased_seq = NULL WHERE lease_until IS NOT NULL AND lease_owner = :owner",
+        owner=owner,
+    )
+
+
 def begin(  # noqa: PLR0913  named by the caller
     tx: Transaction, claim: Claim, *, consent_version: int, body_digest: bytes, request_id: str, now: datetime
 ) -> Begun:
@@ -494,8 +507,7 @@ def _told(outcome: Outcome) -> tuple[str, str | None, str]:
             return "retry", reason, "perhaps" if exposed else "no"
         case Dead(reason=reason, exposed=exposed):
             return "dead", reason, "perhaps" if exposed else "no"
-        case Refused(state=state, reason=reason):
-            return state, reason, "no"
+    return outcome.state, outcome.reason, "no"
 
 
 def _unbegun(tx: Transaction, message: int, request_id: str, at: int) -> int:
