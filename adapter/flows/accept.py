@@ -76,13 +76,14 @@ async def accept(
     submission, _ = read_part(SUBMISSION, document)
     taken, warnings = _records(adapter, submission)
     sends = await _sends(adapter, submission, taken, correlation_id or str(uuid4()))
-    await adapter.refuse_older(LOCAL, taken)
     arrival = inbox.Arrival(
         source=LOCAL,
         request_id=request_id or str(uuid4()),
         digest=adapter.keys.fingerprint(json.canonical(document)),
         origin="local",
     )
+    if await adapter.store.read(inbox.replay, arrival) is None:
+        await adapter.refuse_older(LOCAL, taken)
 
     def respond(stored: tuple[Stored, ...], messages: tuple[str, ...]) -> bytes:
         return json.write(
