@@ -130,7 +130,7 @@ def main() -> None:
         json.dumps(
             {
                 "benchmark": "decide",
-                "workload": f"{CONSENTS} consents × {PROVISIONS} provisions",
+                "workload": f"{CONSENTS} consents of {PROVISIONS} provisions",
                 "ours": {"what": "decide + explanation", "per_second": round(one)},
                 "theirs": {"what": "plain evaluator of the same trees, no explanation", "per_second": round(other)},
                 "ratio": round(one / other, 2),
