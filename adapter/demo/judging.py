@@ -20,7 +20,7 @@ from adapter.demo.playing import Played, Sent
 from adapter.demo.scenario import Expectation, Outcome, normalised
 from adapter.domain import Category, Record, read_record
 from adapter.errors import AdapterError
-from adapter.mapping import Mapper, Permission
+from adapter.mapping import Mapper, Permission, Traced
 from adapter.wire import json, xml
 
 Bundle = dict[str, Any]
@@ -30,7 +30,10 @@ Value = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One message that a receiver holds, once however often it came: its request id, its body, and what came around it."""
+    """
+    One message that a receiver holds, once however often it came: its request id, its body, and what came around it. A
+    receiver's messages are in the order in which they came.
+    """
 
     request_id: str
     body: bytes
@@ -108,10 +111,11 @@ def left_out_of(record: Record, bundle: Bundle, mapper: Mapper) -> frozenset[Cat
     is not held against another: the patient's number in a goal is gone with the goal.
     """
     told = set(_values([entry["resource"] for entry in bundle.get("entry", ())]))
-    missing = set(_values(mapper.to_fhir(record).resources)) - told
+    lineage: list[Traced] = []
+    missing = set(_values(mapper.to_fhir(record, trace=lineage).resources)) - told
     everything = frozenset(Category)
     needs: dict[Value, set[Category]] = {value: set() for value in missing}
-    for category in everything - {Category.ADMINISTRATIVE}:
+    for category in {Category(line.category) for line in lineage} - {Category.ADMINISTRATIVE}:
         without = mapper.to_fhir(record, permission=Permission(everything - {category})).resources
         for value in missing - set(_values(without)):
             needs[value].add(category)
@@ -140,8 +144,8 @@ def _row(played: Played, expected: Expectation, held: Sequence[Held], mapper: Ma
     ends = [_end(each) for each in sent]
     wished = (expected.outcome, expected.reason)
     outcome, reason = next((end for end in ends if end != wished), wished if ends else ("refused", "not-sent"))
-    by_id = {message.request_id: message for message in held}
-    arrived = [(each, by_id[_request_id(each)]) for each in sent if _request_id(each) in by_id]
+    by_id = {_request_id(each): each for each in sent}
+    arrived = [(by_id[message.request_id], message) for message in held if message.request_id in by_id]
     left_out: set[Category] = set()
     problems: list[str] = []
     bundles: list[Bundle] = []
