@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from store_world import PERSON, World
 
@@ -215,3 +217,29 @@ def test_a_view_shows_no_patient(world):
     shown = repr(world.do(quarantine.messages, now=world.now)) + repr(world.claim())
     assert world.patient(PERSON) not in shown
     assert "191212121212" not in shown
+
+
+def test_a_rare_message_is_listed_among_20_000_about_as_fast_as_among_few(world):
+    def took() -> float:
+        best = 1.0
+        for _ in range(7):
+            began = time.perf_counter()
+            assert [row.message_id for row in world.do(quarantine.messages, now=world.now, destination="skips")] == [
+                rare
+            ]
+            assert len(world.do(quarantine.messages, now=world.now, state="queued", limit=10)) == 2
+            best = min(best, time.perf_counter() - began)
+        return best
+
+    rare = world.send(to="skips")
+    world.send(to="blocks")
+    few = took()
+    world.connection.execute(
+        """
+        WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 20000)
+        INSERT INTO outbox (lane_id, seq, destination, message_id, request_id, correlation_id, purpose, records, state,
+                            attempts, tries, created_at, queued_at)
+        SELECT 1, n + 1, 'blocks', 'm' || n, 'r', 'c', 'p', '[]', 'delivered', 0, 0, 0, 0 FROM many
+        """
+    )
+    assert took() < 10 * few

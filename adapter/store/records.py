@@ -163,12 +163,8 @@ def search(tx: Transaction, patient_key: str, kind: str | None = None) -> list[V
 
 def changes(tx: Transaction, after: int, limit: int, *, origin: str | None = None) -> list[Version]:
     """Versions in the order they were committed, those after sequence ``after``; from one origin if named."""
-    rows = tx.all(
-        _VERSION + " WHERE sequence > :after AND (:origin IS NULL OR origin = :origin) ORDER BY sequence LIMIT :limit",
-        after=after,
-        limit=limit,
-        origin=origin,
-    )
+    where = " WHERE sequence > :after" if origin is None else " WHERE origin = :origin AND sequence > :after"
+    rows = tx.all(_VERSION + where + " ORDER BY sequence LIMIT :limit", after=after, origin=origin, limit=limit)
     return [_opened(tx, row) for row in rows]
 
 

@@ -223,9 +223,10 @@ Index("lane_due", _lane.destination, _lane.urgent, _lane.due_at, sqlite_where=_d
 Index("lane_leased", _lane.destination, _lane.lease_until, sqlite_where=_leased, postgresql_where=_leased)
 _record = _metadata.tables["record"].c
 _newest = _record.newest == literal_column("1")
+Index("record_by_origin", _record.origin, _record.sequence)
 Index("record_of_patient", _record.patient_key, _record.kind, sqlite_where=_newest, postgresql_where=_newest)
 _outbox = _metadata.tables["outbox"].c
-Index("outbox_by_state", _outbox.state, _outbox.id, _outbox.destination)
+Index("outbox_by_state", _outbox.state, _outbox.destination, _outbox.id)
 
 
 def statements() -> list[str]:
