@@ -92,7 +92,7 @@ def messages(  # noqa: PLR0913  filters, named by the caller
 ) -> list[Message]:
     """Messages, the newest first, filtered as asked; ``before`` is the number of the last one seen. Dead letters: "dead"."""
     rows = tx.all(
-        _LISTED + _VIEW + " WHERE o.id IN (SELECT id FROM listed) ORDER BY o.id DESC",
+        _LISTED + _VIEW + " WHERE o.id IN (SELECT id FROM listed) ORDER BY o.id DESC",  # noqa: S608  constants
         at=micros(now),
         state=state,
         destination=destination,
