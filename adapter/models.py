@@ -41,12 +41,12 @@ def from_models(models: Iterable[Model]) -> tuple[Resource, ...]:
 
 
 def _model(resource: Resource) -> Model:
-    name = str(resource.get("resourceType"))
+    name = str(resource.get("resourceType", ""))
     try:
         model = get_fhir_model_class(name).model_validate(resource)
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False, include_context=False)
-        faults = [Fault("model.refused", ".".join([name, *map(str, each["loc"])]), each["type"]) for each in found]
+        faults = [Fault("model.refused", _place(name, each["loc"]), each["type"]) for each in found]
     except (KeyError, ValueError):
         faults = [Fault("model.refused", "resourceType")]
     else:
@@ -54,6 +54,11 @@ def _model(resource: Resource) -> Model:
             return model
         faults = [Fault("model.refused", "resourceType", "a data type, not a resource")]
     raise Invalid(faults)
+
+
+def _place(name: str, location: Iterable[str | int]) -> str:
+    """Where something was found, without names that are no element's: those may be anything."""
+    return ".".join([name, *(str(step) if str(step).isidentifier() or isinstance(step, int) else "-" for step in location)])
 
 
 def _resources(number: int, model: Model) -> list[Resource]:
