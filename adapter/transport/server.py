@@ -162,6 +162,7 @@ class _HardenedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it too
         super().connection_made(transport)
+        self.access_log = False  # addresses stand in no log, however logging is set up
         self._deadline: asyncio.TimerHandle | None = None
         self._slow_reader: asyncio.TimerHandle | None = None
         self._in_head = True
