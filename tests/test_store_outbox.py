@@ -187,6 +187,7 @@ def test_what_is_under_way_is_named_until_it_ends_or_its_lease_does(world):
     assert (leaving.message_id, leaving.destination, leaving.request_id) == (message, "peer", claim.request_id)
     assert world.do(outbox.under_way, world.patient(OTHER), now=world.now) == []
     assert world.do(outbox.under_way, patient, now=world.now + LEASE) == []
+    assert [row.in_flight for row in world.do(destinations.overview, now=world.now + LEASE)] == [0, 0]
     world.complete(claim, world.retry(), begun.attempt)
     assert world.do(outbox.under_way, patient, now=world.now) == []
 
