@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
 from adapter.domain import Block, Consent, Record
@@ -75,7 +74,7 @@ async def receive(  # noqa: PLR0913  named by the caller
     accepted = await adapter.store.read(inbox.replay, arrival)
     if accepted is None:
         accepted = await _accept(adapter, arrival, reading, expected)
-    written = [await _written(adapter, kind, record_id, kept) for kind, record_id, kept in json.read(accepted.response)]
+    written = [await _written(adapter, *row) for row in json.read(accepted.response)]
     return Received(tuple(written), losses, accepted.replayed)
 
 
@@ -88,8 +87,9 @@ async def _accept(
     conditions = dict(zip((record.id for record in reading.records), expected, strict=False))
 
     def respond(stored: tuple[Stored, ...], _: tuple[str, ...]) -> bytes:
-        kept = {one.record_id: one.version for one in stored}
-        return json.write([[_focus(record), adapter.record_id(source, record.id), kept] for record in reading.records])
+        kept = {one.record_id: (one.version, one.version == 1 and not one.unchanged) for one in stored}
+        named = [(_focus(record), adapter.record_id(source, record.id)) for record in reading.records]
+        return json.write([(kind, record_id, *kept.get(record_id, (None, False))) for kind, record_id in named])
 
     return await adapter.store.write(
         inbox.accept,
@@ -150,12 +150,12 @@ async def _not_superseded(adapter: Adapter, source: str, reading: Reading) -> li
     return taken
 
 
-async def _written(adapter: Adapter, kind: str, record_id: str, kept: dict[str, Any]) -> Written:
-    version = kept.get(record_id)
+async def _written(adapter: Adapter, kind: str, record_id: str, version: int | None, created: bool) -> Written:  # noqa: FBT001  a row of the stored answer
+    """What became of one record; without a version it was older than what is kept, whose version is told."""
     if version is None:
         newest = await adapter.store.read(records.get, record_id)
-        return Written(kind, record_id, newest.version if newest else 1, created=False)
-    return Written(kind, record_id, int(version), created=version == 1)
+        version = newest.version if newest else 1
+    return Written(kind, record_id, version, created)
 
 
 def _focus(record: Record) -> str:

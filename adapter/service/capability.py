@@ -67,7 +67,7 @@ def capability_statement(settings: Settings) -> Resource:
 def _resource(resource_type: str) -> dict[str, Any]:
     return {
         "type": resource_type,
-        "documentation": "A resource that comes alone brings its Provenance in the X-Provenance header.",
+        "documentation": "A resource that comes alone contains what it refers to and brings its Provenance in the X-Provenance header.",
         "interaction": [
             {"code": "read"},
             {"code": "create"},

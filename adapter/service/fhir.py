@@ -126,7 +126,7 @@ async def _write(  # noqa: PLR0913  what a write is
         raise Invalid(Fault("exchange.other-type", "resourceType"))
     if logical_id and content.get("id") != logical_id:
         raise Invalid(Fault("exchange.other-id", f"{resource_type}.id"))
-    package = packages.with_provenance(content, call.request.headers.getlist("X-Provenance"))
+    package = packages.package_of(content, call.request.headers.getlist("X-Provenance"))
     try:
         received = await flows.receive(
             call.adapter,

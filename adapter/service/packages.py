@@ -1,5 +1,5 @@
 """
-What a transaction asks of us and what it is told, entry by entry; and one resource with its Provenance as a package.
+What a transaction asks of us and what it is told, entry by entry; and a resource that comes alone as a package.
 
 Of a package the records are taken over: what Task, CarePlan and Consent say with the resources around them. Those around
 them (Patient, Organization, ...) are parts of the records, so they are acknowledged where they were wanted and have no version.
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import NAMESPACE_OID, uuid5
 
 from adapter.errors import AdapterError, Fault, Invalid
 from adapter.flows import Received, Written
@@ -23,8 +24,6 @@ TYPES: Final = ("CarePlan", "Consent", "Task")
 LOGICAL_ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}", re.ASCII)
 
 _ETAG: Final = re.compile(r'(?:W/)?"([1-9][0-9]{0,8})"', re.ASCII)
-_HERE: Final = "urn:uuid:00000000-0000-5000-8000-000000000000"
-"""The fullUrl of a resource that came alone: always the same, so that a repeated request has the same digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,25 +149,56 @@ def location(written: Written, asked: str = "") -> str:
     return f"{written.type}/{asked or written.id}/_history/{written.version}"
 
 
-def with_provenance(resource: Resource, headers: Sequence[str]) -> Resource:
+def package_of(resource: Resource, provenance: Sequence[str]) -> Resource:
     """
-    One resource together with the Provenance of the X-Provenance header (FHIR R4 provenance.html, section 6.3.4.5), which
-    says whose it is: the author unit and the care provider.
+    A resource that came alone as a package: what it contains beside it, and the Provenance of the X-Provenance header, which
+    says whose it is: the author unit and the care provider (FHIR R4 references.html, section 2.3.0.1; provenance.html, 6.3.4.5).
 
     Raises:
         Invalid, Unreadable: ``exchange.provenance``, or what is wrong with the JSON.
     """
-    if not headers:
+    around = _contained(resource)
+    names = {"#": _name(""), **{f"#{each['id']}": _name(each["id"]) for each in around}}
+    focus = {name: value for name, value in resource.items() if name != "contained"} if around else resource
+    beside = [*around, *_provenance(provenance)]
+    if not beside:
         return resource
+    entries = [{"fullUrl": names["#"], "resource": _renamed(focus, names)}]
+    entries += [{"fullUrl": _name(each.get("id", "provenance#")), "resource": _renamed(each, names)} for each in beside]
+    return {"resourceType": "Bundle", "type": "collection", "entry": entries}
+
+
+def _contained(resource: Resource) -> list[Resource]:
+    """What a resource contains, if each has an id of its own; otherwise it stays where it is, for the validator to refuse."""
+    found = resource.get("contained")
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        return []
+    ids = {each["id"] for each in found if isinstance(each.get("id"), str)}
+    return found if len(ids) == len(found) else []
+
+
+def _provenance(headers: Sequence[str]) -> list[Resource]:
+    if not headers:
+        return []
     try:
-        provenance = json.read(headers[0].encode("ascii"), require_object=True)
+        found = json.read(headers[0].encode("ascii"), require_object=True)
     except UnicodeEncodeError:
         raise Invalid(Fault("exchange.provenance", "X-Provenance")) from None
-    if len(headers) > 1 or provenance.get("resourceType") != "Provenance" or "target" in provenance:
+    if len(headers) > 1 or found.get("resourceType") != "Provenance" or found.keys() & {"id", "target"}:
         raise Invalid(Fault("exchange.provenance", "X-Provenance"))
-    told = {**provenance, "target": [{"reference": _HERE}]}
-    return {
-        "resourceType": "Bundle",
-        "type": "collection",
-        "entry": [{"fullUrl": _HERE, "resource": resource}, {"fullUrl": _HERE[:-1] + "1", "resource": told}],
-    }
+    return [{**found, "target": [{"reference": "#"}]}]
+
+
+def _name(inner_id: str) -> str:
+    """The fullUrl of what a resource contains, or of the resource itself; constant, since a repeated request has one digest."""
+    return f"urn:uuid:{uuid5(NAMESPACE_OID, inner_id)}"
+
+
+def _renamed(node: Any, names: Mapping[str, str]) -> Any:
+    """The same, with what is contained referred to by its new name."""
+    if isinstance(node, dict):
+        return {
+            name: names.get(value, value) if name == "reference" and isinstance(value, str) else _renamed(value, names)
+            for name, value in node.items()
+        }
+    return [_renamed(each, names) for each in node] if isinstance(node, list) else node
