@@ -126,6 +126,22 @@ def test_begin_is_refused_when_the_lease_has_ended_even_if_nobody_took_the_lane(
     assert world.sql("SELECT count(*) FROM attempt") == [(0,)]
 
 
+def test_a_lease_holds_to_its_last_microsecond_and_a_waiting_message_can_be_taken_back_from_then_on(world):
+    message = world.send()
+    claim = only(world.claim())
+    world.now += LEASE - timedelta(microseconds=1)
+    assert not world.do(outbox.block, message, "consent.withdrawn", now=world.now)
+    assert world.do(outbox.renew, claim, now=world.now, lease=timedelta(microseconds=2))
+    world.later(microseconds=1)
+    assert world.begin(claim).status == "started"
+    world.later(microseconds=1)
+    assert world.do(outbox.block, message, "consent.withdrawn", now=world.now)
+
+
+def test_a_message_is_ordinary_unless_it_is_said_to_be_urgent():
+    assert not Send("peer", "patient", (), "coordination", "case").urgent
+
+
 def test_a_late_owner_can_neither_begin_nor_complete_once_another_has_the_lane(world):
     world.send()
     late = only(world.claim())

@@ -48,6 +48,10 @@ def test_the_wait_is_never_negative_nor_longer_than_the_cap(tries, seed, urgent)
     assert timedelta() <= wait_before(tries, Random(seed), urgent=urgent) <= timedelta(minutes=5 if urgent else 15)
 
 
+def test_a_message_waits_as_an_ordinary_one_unless_it_is_said_to_be_urgent():
+    assert wait_before(100, Always(1.0)) == timedelta(minutes=15)
+
+
 def test_there_is_no_wait_before_the_first_attempt():
     with pytest.raises(ValueError, match="no attempt"):
         wait_before(0, Random())
