@@ -27,7 +27,7 @@ from adapter.consent.rules import Party, Subject
 from adapter.consent.seal import Cleared, Contents, Sealer, verify
 from adapter.domain import Actor, BusinessId, CarePlan, Category, Intervention, Purpose, Record
 from adapter.errors import AdapterError, Fault
-from adapter.mapping import Ids, Mapper, Package, Permission, Resource, searchset, transaction
+from adapter.mapping import Mapper, Package, Permission, Resource, searchset, transaction
 from adapter.sweden import HsaId
 from adapter.validation import diagnosis_content, validate
 from adapter.wire import json, xml
@@ -35,6 +35,8 @@ from adapter.wire import json, xml
 __all__ = ["Cleared", "Gate", "Withheld"]
 
 AnswerForm = Literal["resource", "searchset"]
+Ids = Callable[[str, str], str]
+"""The logical id of a resource, by its type and business key."""
 
 
 @dataclass(frozen=True, slots=True)
