@@ -119,7 +119,7 @@ class World:
         return self.call(caller, method, path, headers=named, **content)
 
     def hand_over(self, document, **headers):
-        return self.send(document, caller="journal", path="/records", content_type="application/json", **headers)
+        return self.send(document, caller="journal", path="/records", **{"content_type": "application/json"} | headers)
 
     def stored(self):
         """How many rows there are of everything that a request could leave behind."""
