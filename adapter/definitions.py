@@ -180,6 +180,15 @@ class Definitions:
     def is_primitive(self, code: str) -> bool:
         return code in self.primitive_types
 
+    def has_companion(self, element: Element) -> bool:
+        """
+        JSON may give it an id and extensions, under its name with an underscore: ``_birthDate``.
+
+        The ids of elements and resources, the url of an extension and XHTML are plain values without any.
+        """
+        plain = element.is_attribute or element.type == "xhtml" or element.path == "Resource.id"
+        return self.is_primitive(element.type) and not plain
+
     def json_kind(self, code: str) -> JsonKind:
         """How JSON writes a primitive type."""
         return _KINDS.get(code, "string")

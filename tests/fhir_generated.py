@@ -6,8 +6,9 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from adapter.definitions import Element, Shape, definitions
 from hypothesis import strategies as st
+
+from adapter.definitions import Element, Shape, definitions
 
 KNOWN = definitions()
 TEXTS = (
@@ -52,11 +53,15 @@ PRIMITIVES = {
 
 
 class Maker:
-    """Makes values of a shape; the seed decides everything, and ``richness`` how many optional elements there are."""
+    """
+    Makes values of a shape. The seed decides everything, ``richness`` how many optional elements there are, and
+    ``companions`` whether primitives have ids and extensions.
+    """
 
-    def __init__(self, seed: int, richness: float = 0.3) -> None:
+    def __init__(self, seed: int, richness: float = 0.3, *, companions: bool = True) -> None:
         self.random = Random(seed)
         self.richness = richness
+        self.companions = companions
 
     def resource(self, name: str, level: int = 0) -> dict[str, Any]:
         shape = KNOWN.shape(name)
@@ -111,11 +116,14 @@ class Maker:
         shape = KNOWN.shape_of(element)
         assert shape is not None
         made = self.object(shape, level + 1)
+        if element.type == "CodeableConcept" and element.binding and element.binding.strength == "required":
+            system, bound = self.random.choice(sorted(KNOWN.codes(element.binding.value_set).by_system.items()))
+            made["coding"] = [*made.get("coding", []), {"system": system, "code": self.random.choice(sorted(bound))}]
         if element.type == "Reference" and "reference" in made:
             made["reference"] = self.reference(element)
         if element.type == "Reference":
-            made.pop("type", None)
-            made = made or {"display": "x"}
+            made = {name: child for name, child in made.items() if name not in ("type", "_type")}
+            made = made if made.keys() - {"id"} else {"display": "x"}
         return made
 
     def reference(self, element: Element) -> str:
@@ -133,7 +141,7 @@ class Maker:
 
     def primitive(self, made: dict[str, Any], element: Element, count: int, level: int) -> None:
         values = [self.literal(element) for _ in range(count)]
-        if element.is_attribute or element.type == "xhtml" or self.random.random() > 0.15:
+        if not self.companions or not KNOWN.has_companion(element) or self.random.random() > 0.15:
             made[element.name] = values if element.is_list else values[0]
             return
         extras = [

@@ -51,12 +51,14 @@ _ICD_CODE: Final = re.compile(_ICD)
 _ICD_IN_TEXT: Final = re.compile(rf"(?<![\w.]){_ICD}(?!\w|\.[0-9])")
 _MAYBE_ICD: Final = re.compile(r"[A-Za-z][0-9]{2}")
 _NO_TEXT: Final = re.compile(
-    r"[a-z][a-z0-9+.-]*://\S+|urn:\S+|[^\s@]+@[^\s@]+"  # addresses
+    r"[a-z][a-z0-9+.-]{0,20}://\S+|urn:\S+|[^\s@]{1,64}@[^\s@]{1,255}"  # addresses
     r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
     r"|SE[0-9]{10}-[A-Z0-9]+"  # HSA-ids
-    r"|[0-9]+(?:\.[0-9]+){3,}"  # object identifiers
+    r"|(?<![0-9.])[0-9]{1,20}(?:\.[0-9]{1,20}){3,}"  # object identifiers
 )
-_TAG: Final = re.compile(r"<[^>]*>")
+_TAG: Final = re.compile(r"<[^<>]*>")
+_SPOKEN: Final = re.compile(r"""\s(?:title|alt|summary|abbr)\s*=\s*("[^"]*"|'[^']*')""")
+"""The attributes of XHTML that a reader is shown or told."""
 
 _REASONS: Final = frozenset({"reasonCode", "reasonReference", "addresses", "diagnosis"})
 _LINKS: Final = frozenset({"reference", "type", "url", "fullUrl", "uri", "valueUri", "valueUrl", "valueCanonical"})
@@ -157,7 +159,9 @@ def _tells(name: str, text: str) -> bool:
     if name in _NO_PROSE:
         return False
     if name == "div":
-        return any(_in_prose(html.unescape(form)) for form in (text, _TAG.sub("", text), _TAG.sub(" ", text)))
+        return any(
+            _in_prose(html.unescape(form)) for form in (_TAG.sub("", text), _TAG.sub(" ", text), *_SPOKEN.findall(text))
+        )
     return _in_prose(text)
 
 
@@ -199,7 +203,9 @@ def _is_coded(code: Any) -> bool:
     listed = [coding for coding in codings if isinstance(coding, dict)] if isinstance(codings, list) else []
     if not any(coding.get("system") == INTERVENTION_KIND for coding in listed):
         return True
-    return any(coding.get("system") in _kva_systems() and coding.get("code") == INTERVENTION_CODE for coding in listed)
+    return any(
+        coding.get("code") == INTERVENTION_CODE and str(coding.get("system")) in _kva_systems() for coding in listed
+    )
 
 
 def _is_identified(reference: Any) -> bool:

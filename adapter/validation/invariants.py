@@ -324,6 +324,7 @@ INVARIANTS: Final[Mapping[tuple[str, str], Holds]] = {
 
 AS_SCHEMA: Final = {
     ("Element", "ele-1"): "no empty objects: minProperties, dependentSchemas, and the pairing of primitives",
+    ("Element.extension", "ele-1"): "the same",
     ("SimpleQuantity", "sqty-1"): "the comparator is not a property of the shape",
 }
 IN_CONTEXT: Final = {

@@ -92,7 +92,7 @@ def _object(known: Definitions, shape: Shape) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for element in shape.properties.values():
         properties[element.name] = _listed(element, _value(known, element))
-        if _has_companion(known, element):
+        if known.has_companion(element):
             properties["_" + element.name] = _listed(element, {"$ref": "#/$defs/Element"})
     schema: dict[str, Any] = {
         "type": "object",
@@ -103,10 +103,10 @@ def _object(known: Definitions, shape: Shape) -> dict[str, Any]:
     if "id" in properties and shape.path != "Element":
         schema["dependentSchemas"] = {"id": {"minProperties": 2}}
     required = [element for element in shape.elements if element.min and not element.is_choice]
-    plain = [element.name for element in required if not _has_companion(known, element)]
+    plain = [element.name for element in required if not known.has_companion(element)]
     if plain:
         schema["required"] = plain
-    either = list(_either(element.name for element in required if _has_companion(known, element)))
+    either = list(_either(element.name for element in required if known.has_companion(element)))
     if either:
         schema["allOf"] = either
     return schema
@@ -116,10 +116,6 @@ def _either(names: Iterator[str]) -> Iterator[dict[str, Any]]:
     """A required primitive may have extensions in place of its value."""
     for name in names:
         yield {"if": {"not": {"required": ["_" + name]}}, "then": {"required": [name]}}
-
-
-def _has_companion(known: Definitions, element: Element) -> bool:
-    return known.is_primitive(element.type) and not element.is_attribute and element.type != "xhtml"
 
 
 def _listed(element: Element, schema: dict[str, Any]) -> dict[str, Any]:
@@ -165,7 +161,8 @@ def _bound_concept(known: Definitions, element: Element) -> dict[str, Any]:
         {"properties": {"system": {"const": system}, "code": {"enum": sorted(codes)}}, "required": ["system", "code"]}
         for system, codes in _codes(known, element).by_system.items()
     ]
-    return {"required": ["coding"], "properties": {"coding": {"contains": {"anyOf": codings}}}}
+    bound = {"required": ["coding"], "properties": {"coding": {"contains": {"anyOf": codings}}}}
+    return {"not": {"not": bound}}  # so that what is told is the concept, not the parts of it that could be otherwise
 
 
 def _codes(known: Definitions, element: Element) -> Codes:

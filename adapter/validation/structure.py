@@ -17,16 +17,19 @@ from adapter.validation.schema import resource_schema
 MOST_FAULTS: Final = 1_000
 """Of one resource; a resource with more is not read by anyone."""
 
+MOST_NAMES: Final = 20
+"""Unknown names of one object; they all have the same place."""
+
 _CODES: Final = {
     "additionalProperties": "fhir.unknown-element",
     "const": "fhir.type",
-    "contains": "fhir.code",
     "enum": "fhir.code",
     "maxItems": "fhir.too-many",
     "maximum": "fhir.format",
     "minItems": "fhir.empty",
     "minProperties": "fhir.empty",
     "minimum": "fhir.format",
+    "not": "fhir.code",
     "pattern": "fhir.format",
     "required": "fhir.missing",
 }
@@ -69,7 +72,7 @@ def _as_faults(release: Release, resource: Any, error: ValidationError, where: s
     if keyword == "required":
         yield place.missing(kind.property)
     elif keyword == "additionalProperties":
-        for name in kind.unexpected:
+        for name in kind.unexpected[:MOST_NAMES]:
             yield place.unknown(name)
     elif code == "fhir.empty":
         yield Fault(code, where=place.where, why=f"{release} ele-1")

@@ -109,7 +109,7 @@ def _rows(known: Definitions, element: Element) -> Iterator[_Row]:
             targets=frozenset(element.types[0].targets) - {"Resource"} if element.type == "Reference" else frozenset(),
             checks=() if group else _checks(element.constraints),
         )
-    if known.is_primitive(element.type) and not element.is_attribute and element.type != "xhtml":
+    if known.has_companion(element):
         yield _Row(f"_{element.name}", element.base_name, "companion", element.is_list, "Element", frozenset(), ())
 
 
@@ -175,7 +175,7 @@ class Walk:
             if not row.is_list or not isinstance(child, list):
                 self._value(value, child, row, here, scope)
                 continue
-            if row.content == "companion" and len(child) != len(value.get(name[1:], child)):
+            if row.content == "companion" and not _as_long(value.get(name[1:]), child):
                 self._fault("fhir.pairing", here, f"{self.release} json.html#primitive")
             for index, one in enumerate(child):
                 self._value(value, one, row, (here, index), scope)
@@ -264,7 +264,7 @@ class Walk:
         """dom-3: something refers to each contained resource, or it refers to the resource that contains it."""
         for index, inner in enumerate(objects(resource, "contained")):
             if (
-                inner.get("id") in scope.fragments
+                str(inner.get("id")) in scope.fragments
                 or _mentions(inner, "#")
                 or _mentions(resource, f"#{inner.get('id')}")
             ):
@@ -281,6 +281,10 @@ def _entries(bundle: dict[str, Any]) -> dict[str, str]:
         for entry in objects(bundle, "entry")
         for inner in objects(entry, "resource")
     }
+
+
+def _as_long(values: Any, companions: list[Any]) -> bool:
+    return not isinstance(values, list) or len(values) == len(companions)
 
 
 def _beside(parent: dict[str, Any], name: str, step: str | int) -> Any:
