@@ -304,4 +304,4 @@ class Lanes(RuleBasedStateMachine):
 
 
 TestLanes = Lanes.TestCase
-TestLanes.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
+TestLanes.settings = settings(stateful_step_count=60)
