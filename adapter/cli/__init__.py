@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import NoReturn
 
 import click
@@ -29,6 +28,8 @@ def koord() -> None:
 
 def _print_version(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001  click's signature
     if value and not context.resilient_parsing:
+        from importlib.metadata import version
+
         put(f"koord {version('koord-adapter')}")
         context.exit()
 

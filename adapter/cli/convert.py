@@ -75,7 +75,7 @@ def check(files: tuple[str, ...], form: str, rules: tuple[str, ...], mode: Mode)
     Each with its place, line and column, stable code, reason, and what to do. Ends with 1 if something is wrong. FHIR is
     held against R4, and interventions against koord-gc001 and koord-no-diagnosis; RULE is one of these or koord-subject.
     """
-    found = [(name, _faults(name, rules, mode)) for name in files]
+    found = [(name, sorted(_faults(name, rules, mode), key=_place)) for name in files]
     every = [fault for _, faults in found for fault in faults]
     nothing = Fault("cli.nothing-found", severity="information")
     if form == "json":
@@ -186,6 +186,10 @@ def _faults(name: str, rules: Sequence[str], mode: Mode) -> list[Fault]:
     except AdapterError as error:
         return list(error.faults)
     return warnings
+
+
+def _place(fault: Fault) -> tuple[int, int]:
+    return fault.line or 0, fault.column or 0
 
 
 def _fhir_faults(resource: dict[str, Any], rules: Sequence[str]) -> list[Fault]:

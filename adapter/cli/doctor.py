@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import platform
-import shutil
-import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,10 +60,13 @@ def _examined(path: Path) -> Iterator[Fault]:
     yield from _certificates(settings)
     yield from _tables(settings)
     yield from _store(settings)
-    yield from asyncio.run(_destinations(settings))
+    yield from _destinations(settings)
 
 
 def _python() -> Fault:
+    import platform
+    import sqlite3
+
     versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         return Fault("doctor.sqlite-old", "python", versions)
@@ -119,6 +118,8 @@ def _tables(settings: Settings) -> Iterator[Fault]:
 
 
 def _store(settings: Settings) -> Iterator[Fault]:
+    import shutil
+
     from adapter.store import Store, load_keys
 
     path = settings.store.path
@@ -148,18 +149,20 @@ def _whole(store: Store) -> Fault:
     )
 
 
-async def _destinations(settings: Settings) -> list[Fault]:
+def _destinations(settings: Settings) -> Iterator[Fault]:
+    import asyncio
+
     from adapter.transport.rest import Rest
 
-    try:
+    async def reached() -> list[str | None]:
         async with Rest(settings) as rest:
-            reached = await asyncio.gather(*(rest.reach(each.id) for each in settings.destinations))
+            return await asyncio.gather(*(rest.reach(each.id) for each in settings.destinations))
+
+    try:
+        for destination, code in zip(settings.destinations, asyncio.run(reached()), strict=True):
+            yield Fault(code, destination.id) if code else _well("doctor.destination", destination.id)
     except AdapterError as error:
-        return list(error.faults)
-    return [
-        Fault(code, each.id) if code else _well("doctor.destination", each.id)
-        for each, code in zip(settings.destinations, reached, strict=True)
-    ]
+        yield from error.faults
 
 
 def _well(code: str, where: str, why: str = "") -> Fault:

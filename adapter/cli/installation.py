@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +51,8 @@ def store_of(path: Path) -> Iterator[Store]:
 
 def operator() -> str:
     """Who the audit log says did it: the user of the operating system, whatever the environment claims."""
+    import pwd
+
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

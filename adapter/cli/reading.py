@@ -33,13 +33,16 @@ class Content:
 
     def placed(self, faults: Iterable[Fault]) -> list[Fault]:
         """The same faults, each with line and column if its place leads into this text."""
-        from adapter.wire.places import place, steps
+        from adapter.wire.places import places, steps
 
-        found = []
-        for fault in faults:
-            path = None if fault.line is not None else self._path(steps(fault.where))
-            line, column = (fault.line, fault.column) if path is None else place(self.data, path)
-            found.append(replace(fault, line=line, column=column))
+        found = list(faults)
+        paths = {
+            number: path
+            for number, fault in enumerate(found)
+            if fault.line is None and (path := self._path(steps(fault.where))) is not None
+        }
+        for number, (line, column) in zip(paths, places(self.data, list(paths.values())), strict=True):
+            found[number] = replace(found[number], line=line, column=column)
         return found
 
     def _path(self, path: Sequence[str | int]) -> Sequence[str | int] | None:
@@ -125,7 +128,7 @@ def _bytes(name: str) -> bytes:
             return file.read(LIMITS.size + 1)
     except FileNotFoundError:
         raise Unreadable(Fault("cli.no-such-file", name)) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError) as error:  # AttributeError: standard input is closed
         raise Unreadable(Fault("cli.unreadable-file", name, type(error).__name__)) from None
 
 

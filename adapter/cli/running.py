@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import socket
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +28,8 @@ def serve(config: Path) -> int:
 @config
 def worker(config: Path) -> int:
     """Deliver what is queued, without serving anything, until told to stop. Several may share one store."""
+    import asyncio
+
     asyncio.run(_work(settings_of(config)))
     return OK
 
@@ -67,6 +64,12 @@ def mock(arguments: tuple[str, ...]) -> int:
 
 async def _work(settings: Settings) -> None:
     """A dispatcher; when told to stop, what is under way ends first."""
+    import asyncio
+    import os
+    import signal
+    import socket
+    from contextlib import suppress
+
     from adapter.flows import Adapter, Dispatcher
 
     adapter = Adapter.open(settings)

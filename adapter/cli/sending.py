@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +36,8 @@ def send(file: str, config: Path, destinations: tuple[str, ...], *, wait: bool) 
     FILE, or - for standard input, is a submission, a record or a list of records. What is printed is durable. With
     --wait it ends with 4 if something did not arrive, else with 5 if the consent gate withheld something.
     """
+    import asyncio
+
     settings, content = settings_of(config), reading.read(file, may_be_empty=True)
     submission = _submission(content, destinations)
     reading.records(content, mode=settings.mode)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 import click
@@ -21,13 +20,15 @@ def config_() -> None:
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 def config_init(folder: Path) -> int:
     """Write a commented koord.toml and new keys into FOLDER. Nothing that is there is replaced."""
+    from secrets import token_bytes
+
     from adapter.settings import init
     from adapter.store import make_key_file
 
     keys = folder / "store.keys"
     if keys.exists():
         raise Misconfigured(Fault("config.exists", str(keys)))
-    path = init(folder, secrets={"id.key": secrets.token_bytes(32)})
+    path = init(folder, secrets={"id.key": token_bytes(32)})
     make_key_file(keys)
     put_json({"config": str(path), "keys": [str(keys), str(folder / "id.key")]})
     return OK

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from adapter.errors import AdapterError, Fault, Language
+from adapter.errors import AdapterError, Fault, Language, Misconfigured
+
+if TYPE_CHECKING:
+    from traceback import FrameSummary
 
 OK: Final = 0
 FINDINGS: Final = 1
@@ -41,13 +42,19 @@ class Group(click.Group):
     command_class = Command
 
 
+class _ReaderGoneError(Exception):
+    """Nobody reads standard output any more. Not an OSError, which click would end in its own way."""
+
+
 class Root(Group):
     """The program itself: errors are told while the language that was asked for is still known."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except BrokenPipeError:
+            raise _ReaderGoneError from None
+        except (click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:  # noqa: BLE001  as in run
             return ended(error)
@@ -81,8 +88,20 @@ def _language_of_the_machine() -> Language:
 
 
 def put(content: bytes | str) -> None:
-    """A result, as it is; text gets its line end."""
-    sys.stdout.buffer.write(content if isinstance(content, bytes) else f"{content}\n".encode())
+    """
+    A result, as it is; text gets its line end.
+
+    Raises:
+        Misconfigured: nothing more can be written there (``cli.unwritable``).
+    """
+    try:
+        sys.stdout.buffer.write(content if isinstance(content, bytes) else f"{content}\n".encode())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _write_nowhere()
+        raise Misconfigured(Fault("cli.unwritable", "standard output", type(error).__name__)) from None
 
 
 def put_json(value: Any) -> None:
@@ -131,17 +150,12 @@ def run(group: click.Group, arguments: Sequence[str] | None) -> int:
         sys.stdout.flush()
     except click.Abort:
         return INTERRUPTED
-    except SystemExit as end:  # click's own answer to a closed pipe
-        if not isinstance(end.__context__, BrokenPipeError):
-            raise
-    except BrokenPipeError:
-        pass
+    except (BrokenPipeError, _ReaderGoneError):
+        _write_nowhere()
+        return GONE
     except Exception as error:  # noqa: BLE001  the last line of defence: nothing of what was read may reach the terminal
         return ended(error)
-    else:
-        return code if isinstance(code, int) else OK
-    _write_nowhere()
-    return GONE
+    return code if isinstance(code, int) else OK
 
 
 def ended(error: Exception) -> int:
@@ -171,6 +185,9 @@ def _usage(error: click.UsageError) -> Fault:
 
 def _internal(error: BaseException) -> Fault:
     """The same reference for the same error at the same place. Never the error's own text, which may quote what was read."""
+    import traceback
+    from hashlib import sha256
+
     frames = [_frame(frame) for frame in traceback.extract_tb(error.__traceback__)]
     kind = type(error).__name__
     reference = sha256("\n".join([kind, *frames]).encode()).hexdigest()[:12]
@@ -183,7 +200,7 @@ def _internal(error: BaseException) -> Fault:
     )
 
 
-def _frame(frame: traceback.FrameSummary) -> str:
+def _frame(frame: FrameSummary) -> str:
     path = Path(frame.filename)
     name = path.relative_to(_PACKAGE.parent) if path.is_relative_to(_PACKAGE) else path.name
     return f"{name}:{frame.lineno} in {frame.name}"

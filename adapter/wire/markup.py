@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -86,13 +87,15 @@ class Tree:
 
     def unreadable(self, refused: RefusedError) -> Unreadable:
         """The error for something refused in this tree, with the line and column of its element."""
-        return Unreadable(_fault(refused.code, self.text, self.offset_of(refused.element), self.limits, refused.where))
+        (offset,) = self.offsets_of([refused.element])
+        return Unreadable(_fault(refused.code, self.text, offset, self.limits, refused.where))
 
-    def offset_of(self, element: Any) -> int:
-        """Where in the text an element of this tree begins."""
-        ordinal = next(number for number, each in enumerate(self.root.iter("*")) if each is element)
+    def offsets_of(self, elements: Sequence[Any]) -> list[int]:
+        """Where in the text elements of this tree begin."""
         starts = (match.start() for match in _START_TAG.finditer(self.text) if match[1])
-        return next(start for number, start in enumerate(starts) if number == ordinal)
+        wanted = set(elements)
+        found = {each: start for each, start in zip(self.root.iter("*"), starts, strict=True) if each in wanted}
+        return [found[element] for element in elements]
 
 
 def parse(data: bytes, *, limits: Limits = LIMITS) -> Tree:

@@ -1,16 +1,19 @@
-"""From a path to a line and a column: where in a text that was read the value stands that a fault is about."""
+"""From paths to lines and columns: where in a text that was read the values stand that faults are about."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from typing import Any, Final
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
 
 from adapter.wire.markup import parse
 
-Step = str | int
+Step: TypeAlias = str | int
 """A name, or the index (from 0) of an item."""
+Path: TypeAlias = Sequence[Step]
 
 _STEP: Final = re.compile(r"\.?(?P<name>[A-Za-z_][A-Za-z0-9_]*)|\[(?P<index>[0-9]{1,9})\]")
 _TOKEN: Final = re.compile(
@@ -28,76 +31,101 @@ def steps(path: str) -> tuple[Step, ...]:
     return tuple(found)
 
 
-def place(data: bytes, path: Sequence[Step]) -> tuple[int, int]:
+def places(data: bytes, paths: Sequence[Path]) -> list[tuple[int, int]]:
     """
-    Line and column (in characters, from 1) of what stands at a path; if it is missing, of the last thing on the way.
+    For each path, line and column (in characters, from 1) of what stands there; if it is missing, of the last thing on
+    the way. The text is gone through once, however many paths there are.
 
     ``data`` is JSON or XML that the strict reader has accepted. A name also finds the FHIR choice that it begins, and a
     list without an index its first item.
     """
     text = data.decode("utf-8")
-    offset = _in_xml(data, path) if text.lstrip().startswith("<") else _in_json(text, path)
-    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+    offsets = _in_xml(data, paths) if text.lstrip().startswith("<") else _in_json(text, paths)
+    ends = [match.start() for match in re.finditer("\n", text)]
+    lines = [bisect_right(ends, offset - 1) for offset in offsets]
+    return [(line + 1, offset - (ends[line - 1] if line else -1)) for line, offset in zip(lines, offsets, strict=True)]
 
 
-def _in_json(text: str, path: Sequence[Step]) -> int:
+@dataclass(slots=True, eq=False)
+class _Wanted:
+    """A place on the way of some paths: what comes after it, and where it was found."""
+
+    before: _Wanted | None = None
+    after: dict[Step, _Wanted] = field(default_factory=dict)
+    offset: int | None = None
+
+    def reach(self, path: Path) -> _Wanted:
+        end = self
+        for step in path:
+            end = end.after.setdefault(step, _Wanted(end))
+        return end
+
+    def next(self, found: Step) -> Iterator[_Wanted]:
+        """What a step that was found leads to; the first item of a list is also the list itself."""
+        if found == 0 and any(isinstance(step, str) for step in self.after):
+            yield self
+        if isinstance(found, int):
+            yield from (self.after[found],) if found in self.after else ()
+        else:
+            yield from (after for step, after in self.after.items() if isinstance(step, str) and _same(found, step))
+
+    @property
+    def nearest(self) -> int:
+        if self.offset is None and self.before is not None:
+            return self.before.nearest
+        return self.offset or 0
+
+
+def _in_json(text: str, paths: Sequence[Path]) -> list[int]:
+    root = _Wanted(offset=len(text) - len(text.lstrip()))
+    ends = [root.reach(path) for path in paths]
     here: list[Step] = []
-    offset = len(text) - len(text.lstrip())
-    nearest = 0
+    within: list[list[_Wanted]] = [[root]]
+    """What is wanted at the root and at each open bracket's present key or item."""
     for token in _TOKEN.finditer(text):
         mark = token["mark"]
-        if token["colon"]:
-            here[-1] = json.loads(f'"{token["text"]}"')
-        elif mark == ",":
+        if mark == ",":
             here[-1] = here[-1] + 1 if isinstance(here[-1], int) else ""
             continue
-        elif mark in ("}", "]"):
+        if mark in ("}", "]"):
             here.pop()
+            within.pop()
             continue
+        if token["colon"]:
+            here[-1] = json.loads(f'"{token["text"]}"')
         if token["colon"] or (here and isinstance(here[-1], int)):
-            reached = _reached(here, path)
-            if reached > nearest:
-                nearest, offset = reached, token.start()
+            within[-1] = [found for wanted in within[-2] for found in wanted.next(here[-1])] if within[-2] else []
+            for found in within[-1]:
+                found.offset = token.start() if found.offset is None else found.offset
         if mark in ("{", "["):
             here.append("" if mark == "{" else 0)
-    return offset
+            within.append([])
+    return [end.nearest for end in ends]
 
 
-def _reached(here: Sequence[Step], path: Sequence[Step]) -> int:
-    """How many steps of the path lead exactly to here; 0 if it does not."""
-    taken = 0
-    for step in here:
-        wanted = path[taken] if taken < len(path) else None
-        if isinstance(step, int) and not isinstance(wanted, int):
-            if step == 0:
-                continue
-            return 0
-        if wanted is None or not _same(step, wanted):
-            return 0
-        taken += 1
-    return taken
-
-
-def _same(found: Step, wanted: Step) -> bool:
-    if isinstance(found, int) or isinstance(wanted, int):
-        return found == wanted
+def _same(found: str, wanted: str) -> bool:
     name = found.removeprefix("_")
     return name == wanted or (name.startswith(wanted) and name[len(wanted)].isupper())
 
 
-def _in_xml(data: bytes, path: Sequence[Step]) -> int:
+def _in_xml(data: bytes, paths: Sequence[Path]) -> list[int]:
     tree = parse(data)
-    element: Any = tree.root
+    return tree.offsets_of([_element(tree.root, path) for path in paths])
+
+
+def _element(root: Any, path: Path) -> Any:
+    element = root
     for step in path:
         if isinstance(step, int):
             found = [element, *element.itersiblings(element.tag)][step : step + 1]
         else:
+            # What holds a resource has one child, named by its type.
             inside = element[0] if len(element) == 1 and _name(element[0])[0].isupper() else element
             found = [child for child in inside.iterchildren("*") if _same(_name(child), step)][:1]
         if not found:
             break
         element = found[0]
-    return tree.offset_of(element)
+    return element
 
 
 def _name(element: Any) -> str:
