@@ -78,7 +78,9 @@ def test_without_the_right_consent_nothing_leaves_and_the_reason_is_kept(tmp_pat
 def test_a_withdrawal_stops_what_is_queued(tmp_path):
     async def go():
         async with r.region(tmp_path) as adapter:
-            await accept(adapter, r.submission(INTERVENTIONS, COLLABORATE, r.intervention(), i1=["employer"]), caller="local")
+            await accept(
+                adapter, r.submission(INTERVENTIONS, COLLABORATE, r.intervention(), i1=["employer"]), caller="local"
+            )
             adapter.clock.forward(minutes=1)
             return await sent(adapter, r.submission(r.withdrawn(COLLABORATE))), adapter.transport.held("employer")
 
@@ -90,7 +92,9 @@ def test_a_withdrawal_between_decision_and_first_byte_is_seen(tmp_path):
 
     async def go():
         async with r.region(tmp_path) as adapter:
-            await accept(adapter, r.submission(INTERVENTIONS, COLLABORATE, r.intervention(), i1=["employer"]), caller="local")
+            await accept(
+                adapter, r.submission(INTERVENTIONS, COLLABORATE, r.intervention(), i1=["employer"]), caller="local"
+            )
             adapter.clock.forward(minutes=1)
             decide, raced = adapter.gate.clear, []
 
@@ -111,10 +115,14 @@ def _store_withdrawal(tx, adapter):
     from adapter.store import records
 
     record, _ = read_record(r.withdrawn(COLLABORATE))
-    records.put(tx, adapter.new_record("local", record), source="local", request_id="x", origin="local", now=adapter.clock())
+    records.put(
+        tx, adapter.new_record("local", record), source="local", request_id="x", origin="local", now=adapter.clock()
+    )
 
 
-@pytest.mark.parametrize("fault", ["unreachable", "reset", "hang", "cut", "lost", "garbage", "busy", "error", "not-the-peer", "redirect"])
+@pytest.mark.parametrize(
+    "fault", ["unreachable", "reset", "hang", "cut", "lost", "garbage", "busy", "error", "not-the-peer", "redirect"]
+)
 def test_a_peer_that_is_sick_costs_retries_and_never_a_message(tmp_path, fault):
     async def go():
         async with r.region(tmp_path) as adapter:
@@ -139,6 +147,29 @@ def test_what_a_peer_will_not_have_waits_for_a_person_and_is_not_lost(tmp_path):
     assert run(go()) == {"region-b": ("dead", "peer.rejected")}
 
 
+def test_a_fault_of_our_own_costs_retries_and_then_waits_for_a_person(tmp_path):
+    async def go():
+        async with r.region(tmp_path) as adapter:
+            adapter.record = lambda _: 1 / 0
+            states = [await sent(adapter, r.submission(INTERVENTIONS, r.intervention(), i1=["region-b"]))]
+            for _ in range(2):
+                adapter.clock.forward(minutes=1)
+                states.append(await sent(adapter))
+            return [state["region-b"][0] for state in states]
+
+    assert run(go()) == ["queued", "queued", "dead"]
+
+
+def test_a_gate_that_fails_lets_nothing_out_and_leaves_the_message_to_a_person(tmp_path):
+    async def go():
+        async with r.region(tmp_path) as adapter:
+            adapter.gate._mapper = None
+            outcomes = await sent(adapter, r.submission(INTERVENTIONS, r.intervention(), i1=["region-b"]))
+            return outcomes, adapter.transport.held("region-b")
+
+    assert run(go()) == ({"region-b": ("dead", "GATE_ERROR")}, ())
+
+
 def test_the_same_submission_again_is_answered_again_and_takes_effect_once(tmp_path):
     async def go():
         async with r.region(tmp_path) as adapter:
@@ -147,7 +178,12 @@ def test_the_same_submission_again_is_answered_again_and_takes_effect_once(tmp_p
             await sent(adapter)
             with pytest.raises(Conflict) as caught:
                 await accept(adapter, r.submission(INTERVENTIONS), caller="local", request_id="q1")
-            return [a.answer for a in answers], [a.replayed for a in answers], adapter.transport.held("region-b"), caught.value
+            return (
+                [a.answer for a in answers],
+                [a.replayed for a in answers],
+                adapter.transport.held("region-b"),
+                caught.value,
+            )
 
     answers, replayed, held, conflict = run(go())
     assert answers[0] == answers[1]

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Final
 
+from adapter.consent.decide import Reason
 from adapter.consent.gate import Cleared, Withheld
 from adapter.domain import Purpose
 from adapter.errors import AdapterError
@@ -20,14 +23,16 @@ from adapter.store import Transaction, audit, outbox, records
 from adapter.store.disclosures import Disclosure
 from adapter.store.outbox import Begun, Claim, Dead, Delivered, Outcome, Refused, Retry
 from adapter.store.records import Version
-from adapter.store.schedule import next_try
+from adapter.store.schedule import next_try, wait_before
 from adapter.transport import Receipt
 
 log = logging.getLogger("adapter.dispatch")
 
-LEASE: Final = timedelta(seconds=150)
-"""Longer than the longest send (120 s): an attempt never outlives its lease."""
+LEASE: Final = timedelta(seconds=30)
+"""Renewed while an attempt lasts, so that it never outlives its lease; after a crash others wait no longer than this."""
+_RENEW_S: Final = 10.0
 _DECIDE_AGAIN: Final = 20
+_TRIES_AFTER_FAULT: Final = 3
 _POLL_S: Final = 1.0
 
 
@@ -73,11 +78,45 @@ class Dispatcher:
         self.adapter.wake()
 
     async def _deliver(self, claim: Claim) -> None:
+        """One message, whatever happens: a fault of our own costs retries, then a person looks at it."""
         try:
-            await deliver(self.adapter, claim)
-        except AdapterError as error:
-            # The lease runs out and the message is claimed again: nothing is lost.
-            log.error("attempt failed: %s", error.first.code, extra={"message_id": claim.message_id})  # noqa: TRY400  a trace could hold content
+            async with _holding(self.adapter, claim):
+                await deliver(self.adapter, claim)
+        except Exception as error:  # noqa: BLE001  a message that always fails must not be claimed for ever
+            code = error.first.code if isinstance(error, AdapterError) else type(error).__name__
+            log.error("attempt failed: %s", code, extra={"message_id": claim.message_id})  # noqa: TRY400  a trace could hold content
+            await self._give_up_or_wait(claim)
+
+    async def _give_up_or_wait(self, claim: Claim) -> None:
+        now = self.adapter.clock()
+        outcome: Outcome = Dead("exchange.internal")
+        if claim.tries + 1 < _TRIES_AFTER_FAULT:
+            outcome = Retry(
+                now + wait_before(claim.tries + 1, self.adapter.random), "exchange.internal", peer_failed=False
+            )
+        entry = audit.Entry(
+            "message.fault", "adapter", claim.message_id, "refused", "exchange.internal", claim.patient_key
+        )
+        # If the store itself is what fails, the lease runs out and the message is claimed again.
+        with suppress(AdapterError):
+            await self.adapter.store.write(outbox.complete, claim, outcome, attempt=None, entries=[entry], now=now)
+
+
+@asynccontextmanager
+async def _holding(adapter: Adapter, claim: Claim) -> AsyncIterator[None]:
+    """Keep the lane's lease for as long as the attempt lasts."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            if not await adapter.store.write(outbox.renew, claim, now=adapter.clock(), lease=LEASE):
+                return
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
 
 
 async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
@@ -95,7 +134,7 @@ async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
             correlation_id=claim.correlation_id,
         )
         if isinstance(result, Withheld):
-            return await _finish(adapter, claim, Refused("withheld", result.decision.reason), None, result)
+            return await _finish(adapter, claim, _refusal(result), None, result)
         digest = adapter.keys.fingerprint(result.body)
         request_id = claim.request_id_for(digest, now=adapter.clock())
         cleared = result if request_id == claim.request_id else adapter.gate.renamed(result, request_id)
@@ -114,6 +153,13 @@ async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
             return None
     await adapter.store.write(outbox.give_back, claim)
     return None
+
+
+def _refusal(withheld: Withheld) -> Outcome:
+    """The gate's no is final. Only where the gate itself failed can a person release the message again."""
+    if withheld.reason is Reason.GATE_ERROR:
+        return Dead(withheld.reason, exposed=False)
+    return Refused("withheld", withheld.reason)
 
 
 def _looked_up(tx: Transaction, claim: Claim) -> tuple[Version, records.Snapshot]:
