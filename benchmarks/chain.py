@@ -13,15 +13,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+import region as r
+from fhir.resources.R4B.bundle import Bundle
+
 from adapter.consent.gate import Cleared, Gate
 from adapter.consent.policy import Recipient, Snapshot
 from adapter.domain import Purpose, read_record
 from adapter.mapping import Mapper
 from adapter.sweden import HsaId
 from adapter.tables import load
-from fhir.resources.R4B.bundle import Bundle
-
-import region as r
 
 ROUNDS = 5
 

@@ -18,13 +18,13 @@ from uuid import uuid4
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import aiohttp
+import region as r
+
 from adapter.flows import Adapter, Dispatcher, accept
 from adapter.service import serve
 from adapter.store import quarantine
 from adapter.transport.memory import Memory
 from adapter.transport.rest import Rest
-
-import region as r
 
 PATIENTS = [f"19{year}01{day:02}" for year in range(40, 99) for day in range(1, 28)]
 REGION_B = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from adapter.consent.rules import ActorPattern, Asked, DataPattern, Effect, Meaning, Party, Rule, Span, Subject
-
 from consent_worlds import NOWS
+
+from adapter.consent.rules import ActorPattern, Asked, DataPattern, Effect, Meaning, Party, Rule, Span, Subject
 
 
 def _some(chance, values, most=2):

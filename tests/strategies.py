@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import date
 
+from hypothesis import strategies as st
+
 from adapter import domain as d
 from adapter.dates import Moment
 from adapter.sweden import HsaId, OrganisationNumber
-from hypothesis import strategies as st
 
 PATIENTS = [
     ("personnummer", "191212121212"),

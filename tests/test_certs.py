@@ -3,13 +3,14 @@ import stat
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from adapter.certs import Authority, create_signing_key, peer_identity, signing_key
-from adapter.errors import Denied
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from joserfc.jwk import ECKey, KeySet, RSAKey
+
+from adapter.certs import Authority, create_signing_key, peer_identity, signing_key
+from adapter.errors import Denied
 
 HSA_ID = "TSTNMT2321000016-A001"
 

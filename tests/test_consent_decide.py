@@ -6,16 +6,6 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
-from adapter import domain as d
-from adapter.consent import disclosure, policy
-from adapter.consent.decide import Reason, decide
-from adapter.consent.explanation import changes, explain, explain_text, law
-from adapter.consent.rules import Dialect, Effect, evaluate
-from adapter.dates import STOCKHOLM, Moment
-from adapter.errors import Fault
-from hypothesis import given
-from hypothesis import strategies as st
-
 from consent_worlds import (
     NOWS,
     NUMBERS,
@@ -42,7 +32,17 @@ from consent_worlds import (
     record_for,
     signal,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 from rule_trees import as_asked, as_rule, random_question, random_rule
+
+from adapter import domain as d
+from adapter.consent import disclosure, policy
+from adapter.consent.decide import Reason, decide
+from adapter.consent.explanation import changes, explain, explain_text, law
+from adapter.consent.rules import Dialect, Effect, evaluate
+from adapter.dates import STOCKHOLM, Moment
+from adapter.errors import Fault
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 MOMENT = timedelta(microseconds=1)

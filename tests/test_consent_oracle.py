@@ -7,13 +7,13 @@ import os
 from collections import Counter
 from random import Random
 
-from adapter.consent.decide import Reason
-from adapter.consent.rules import Dialect, Effect, evaluate
-from adapter.domain import written_record
-
 import oracle
 from consent_worlds import NOWS, PROVIDER, cases, decided
 from rule_trees import as_asked, as_rule, random_question, random_rule
+
+from adapter.consent.decide import Reason
+from adapter.consent.rules import Dialect, Effect, evaluate
+from adapter.domain import written_record
 
 COUNT = int(os.environ.get("KOORD_ORACLE_CASES", "20000"))
 """`make proof` sets more."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from adapter.dates import STOCKHOLM, Moment, written
+import strategies
 from hypothesis import given
 
-import strategies
+from adapter.dates import STOCKHOLM, Moment, written
 
 
 @given(strategies.moments())

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+
 from adapter.definitions import Definitions, definitions
 from adapter.resources import folder
 

@@ -6,12 +6,12 @@ import json
 from datetime import date
 
 import pytest
-from adapter.domain import RECORDS, read_record, schema, written_record
-from adapter.errors import Invalid
-from hypothesis import given
-
 import region as r
 import strategies
+from hypothesis import given
+
+from adapter.domain import RECORDS, read_record, schema, written_record
+from adapter.errors import Invalid
 
 TODAY = date(2026, 11, 21)
 

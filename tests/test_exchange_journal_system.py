@@ -7,6 +7,9 @@ import re
 
 import httpx
 import pytest
+import region as r
+from fhirpy import SyncFHIRClient
+
 from adapter.domain import read_record
 from adapter.flows import Dispatcher, accept, receive
 from adapter.store import quarantine
@@ -14,9 +17,6 @@ from adapter.sweden import HsaId
 from adapter.transport.login import Caller
 from adapter.transport.rest import Rest
 from adapter.wire import json
-from fhirpy import SyncFHIRClient
-
-import region as r
 
 pytest_plugins = ["journal_system"]
 pytestmark = pytest.mark.processes

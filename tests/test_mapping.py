@@ -8,14 +8,14 @@ import re
 from collections import Counter
 
 import pytest
+import strategies
+from hypothesis import given
+from hypothesis import strategies as st
+
 from adapter.domain import Activity, Category, Meeting, read_record, written_record
 from adapter.errors import Invalid, Unmappable
 from adapter.mapping import Mapper, Permission, actor_keys, collection
 from adapter.tables import load
-from hypothesis import given
-from hypothesis import strategies as st
-
-import strategies
 
 MAPPER = Mapper(load())
 KINDS = {

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+
 from adapter.mock import Faults, Mailbox, application
 from adapter.settings import Limits, Server
 from adapter.transport.rest import Rest

@@ -176,6 +176,15 @@ def test_every_file_of_a_scenario_is_used():
         assert there == used
 
 
+def test_the_readme_lists_every_scenario_with_its_outcomes():
+    listed = (SCENARIOS[0].folder.parents[1] / "README.md").read_text("utf-8")
+    for each in SCENARIOS:
+        outcomes = "; ".join(
+            f"{expected.recipient}: {expected.reason or expected.outcome}" for expected in each.expectations
+        )
+        assert f"| [{each.name}](scenarios/{each.name}) | {each.title['en']} | {outcomes} |\n" in listed
+
+
 # the form of scenarios
 
 INSTANTS = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  hypothesis adds it

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
+
 from adapter.certs import Authority
 from adapter.errors import Misconfigured
 from adapter.settings import Limits, Server, ServerTls

@@ -5,13 +5,14 @@ import tomllib
 from importlib.resources import files
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
 from adapter.certs import Authority, create_signing_key
 from adapter.domain import ActorCategory
 from adapter.errors import Misconfigured, codes
 from adapter.settings import FILE_NAME, Recipient, Settings, check_files, init, load, show
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import ValidationError
 
 TEST = {
     "mode": "test",

@@ -6,9 +6,10 @@ import unicodedata
 from datetime import date
 
 import pytest
-from adapter.sweden import HsaId, OrganisationNumber, check_person_number, identifier_systems, luhn, person_key
 from hypothesis import given
 from hypothesis import strategies as st
+
+from adapter.sweden import HsaId, OrganisationNumber, check_person_number, identifier_systems, luhn, person_key
 
 PUBLISHED = [
     *[

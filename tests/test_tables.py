@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from adapter.errors import Misconfigured
 from adapter.resources import folder
 from adapter.tables import load, pages

@@ -2,9 +2,10 @@ import asyncio
 import socket
 
 import pytest
-from adapter.transport.address import AddressRefusedError, PinnedResolver, network_of
 from hypothesis import given
 from hypothesis import strategies as st
+
+from adapter.transport.address import AddressRefusedError, PinnedResolver, network_of
 
 
 @pytest.mark.parametrize(

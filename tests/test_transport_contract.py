@@ -5,6 +5,7 @@ import random
 from contextlib import asynccontextmanager
 
 import pytest
+
 from adapter.consent.seal import Cleared
 from adapter.errors import Denied, catalogue
 from adapter.transport.memory import _RECEIPTS, Memory, Situation

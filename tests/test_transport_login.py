@@ -5,16 +5,17 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from adapter.certs import Authority, create_signing_key, signing_key
-from adapter.errors import Denied, Misconfigured
-from adapter.settings import Settings
-from adapter.transport.login import Login, NotAuthenticated
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+from adapter.certs import Authority, create_signing_key, signing_key
+from adapter.errors import Denied, Misconfigured
+from adapter.settings import Settings
+from adapter.transport.login import Login, NotAuthenticated
 
 BASE = "https://127.0.0.1:8443"
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

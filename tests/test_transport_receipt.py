@@ -2,12 +2,13 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from adapter.definitions import definitions
 from adapter.errors import catalogue
 from adapter.transport.receipt import LONGEST_PAUSE_S, Answer, Receipt, judge
 from adapter.wire import json, xml
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.peers import outcome, response
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

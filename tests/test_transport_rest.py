@@ -8,6 +8,7 @@ import socket
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from adapter.certs import create_signing_key
 from adapter.errors import Misconfigured
 from adapter.transport.login import Login

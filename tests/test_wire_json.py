@@ -8,11 +8,12 @@ import tracemalloc
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from adapter.errors import Invalid, Unreadable
 from adapter.wire import Limits
 from adapter.wire import json as wire
-from hypothesis import given
-from hypothesis import strategies as st
 
 CANARY = "Kanariefågel"
 SMALL = Limits(size=100_000, depth=20, nodes=10_000)

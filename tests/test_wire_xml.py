@@ -6,12 +6,13 @@ import json as standard_json
 import time
 
 import pytest
-from adapter.definitions import definitions
-from adapter.errors import Invalid, Unreadable
-from adapter.wire import Limits, json, xml
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
+
+from adapter.definitions import definitions
+from adapter.errors import Invalid, Unreadable
+from adapter.wire import Limits, json, xml
 from tests.fhir_generated import KNOWN, Maker, resources
 
 CANARY = "Kanariefågel"
