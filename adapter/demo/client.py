@@ -83,8 +83,10 @@ class Client:
         return [(row, b64decode(row.pop("body"))) for row in answer["held"]]
 
     async def _messages(self, wanted: set[str]) -> dict[str, Ended]:
+        """As the queue lists them, the newest first."""
         found: dict[str, Ended] = {}
-        page = f"/queue?limit={_PAGE}"
+        limit = min(max(len(wanted), 20), _PAGE)
+        page = f"/queue?limit={limit}"
         while wanted - found.keys():
             rows = (await self._got(page))["messages"]
             found |= {
@@ -92,9 +94,9 @@ class Client:
                 for row in rows
                 if row["id"] in wanted
             }
-            if len(rows) < _PAGE:
+            if len(rows) < limit:
                 break
-            page = f"/queue?limit={_PAGE}&before={rows[-1]['number']}"
+            page = f"/queue?limit={limit}&before={rows[-1]['number']}"
         return found
 
     async def _act(self, path: str) -> None:

@@ -29,7 +29,7 @@ Arguments: TypeAlias = Sequence[str | Path]
 class Program:
     """
     One child: ``python -m`` with ``arguments``. It says ``{"ready": url}`` on its first line when it takes calls. ``log``
-    is what it writes to stderr. It runs in a session of its own, so that Ctrl-C reaches only us, who stop it.
+    is what it writes to stderr; its number is in ``{name}.pid``. It runs in a session of its own, so that Ctrl-C reaches only us, who stop it.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Program:
                 cwd=self.folder,
                 start_new_session=True,
             )
+        (self.folder / f"{self.name}.pid").write_text(f"{self.process.pid}\n")
         deadline = time.monotonic() + START_S
         while not (line := said.read_bytes()).endswith(b"\n"):
             if self.process.returncode is not None:

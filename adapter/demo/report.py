@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from textwrap import wrap
 from typing import Any, Final, TextIO
 
 import msgspec
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from adapter.demo.judging import Row, Verdict
+from adapter.demo.scenario import Scenario
 from adapter.demo.stage import SENDER, Stage
 from adapter.errors import Language
 from adapter.wire import json
@@ -29,7 +30,7 @@ class Report:
     def __init__(self, out: TextIO, language: Language, *, quiet: bool = False) -> None:
         screen = out.isatty()
         self._console = Console(file=out, quiet=quiet, highlight=False, width=None if screen else _WIDE)
-        self._said = _WORDS[language]
+        self._language, self._said = language, _WORDS[language]
         self._bars = Progress(
             TextColumn("{task.description:<26}"),
             BarColumn(30),
@@ -51,40 +52,49 @@ class Report:
     def end_of_steps(self) -> None:
         self._bars.stop()
 
-    def verdict(self, verdict: Verdict, seconds: float) -> None:
-        """Who got what, then what is not as the scenarios say, then the sums."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in ("scenario", "recipient", "outcome"):
-            table.add_column(self._said[column], no_wrap=True)
-        table.add_column(self._said["why"], overflow="fold")
-        for row in verdict.rows:
-            colour = "bold red" if row.problems else _COLOURS[row.outcome]
-            table.add_row(row.scenario, row.recipient, Text(self._said[row.outcome], colour), self._why(row))
-        with self._console.capture() as drawn:
-            self._console.print(table)
-        lines = [line.rstrip() for line in drawn.get().splitlines()]  # rich fills every line to its end
-        self._console.out("\n".join(lines).strip("\n"), highlight=False)
-        for problem in verdict.problems:
-            self._console.print(Text(f"  {problem}", "bold red"))
+    def verdict(self, verdict: Verdict, scenarios: Sequence[Scenario], seconds: float) -> None:
+        """Who got what, scenario by scenario; the sums; what is not as the scenarios say."""
+        say = self._console.print
+        recipients = max((len(row.recipient) for row in verdict.rows), default=0)
+        for scenario in scenarios:
+            say(Text(f"{scenario.name.partition('-')[0]} {scenario.title[self._language]}", "bold"))
+            for row in verdict.rows:
+                if row.scenario == scenario.name:
+                    say(self._line(row, recipients))
         sums = ", ".join(f"{number} {self._said[name]}" for name, number in summary(verdict).items())
-        self._console.print(f"{sums}. {self._said['good' if verdict.good else 'bad']} ({seconds:.0f} s)")
+        say(f"\n{sums} ({seconds:.0f} s)")
+        say(self._said["good"] if verdict.good else Text(self._said["bad"], "bold red"))
+        for problem in verdict.problems:
+            say(Text(f"  {problem}", "red"))
 
-    def still_running(self, stage: Stage) -> None:
-        """Where everything is, and how to call it."""
+    def still_running(self, stage: Stage, example: Path) -> None:
+        """Where everything is, and how to call it; ``example``: a submission to try."""
         pki, url = stage.ca.parent, stage.programs[SENDER].url
-        curl = f"curl --cacert {stage.ca} --cert {stage.credential.certificate} --key {stage.credential.key}"
+        curl = f"  curl --cacert {stage.ca.name} --cert {stage.shown.certificate.name} --key {stage.shown.key.name}"
         lines = [
-            "",
-            self._said["runs"],
             "",
             *(f"  {name:<20}{program.url}{_door(name, stage)}" for name, program in stage.programs.items()),
             "",
-            f"{self._said['folder']} {stage.folder}, {self._said['certificates']} {pki}.",
+            f"{self._said['folder']} {stage.folder}",
             "",
-            f"  {curl} {url}/queue",
-            f"  {curl} -H 'Content-Type: application/json' -d @submission.json {url}/records",
+            f"  cd {pki}",
+            f"{curl} {url}/queue",
+            f"{curl} -H 'Content-Type: application/json' -d @{example} {url}/records",
+            "",
+            self._said["runs"],
         ]
         self._console.print("\n".join(lines), soft_wrap=True)
+
+    def _line(self, row: Row, recipients: int) -> Text:
+        """One recipient: whom, what, why; the why under itself where the screen is narrow."""
+        outcomes = max(len(self._said[name]) for name in _COLOURS)
+        line = Text.assemble(
+            f"   {row.recipient:<{recipients}}  ",
+            (f"{self._said[row.outcome]:<{outcomes}}", "bold red" if row.problems else _COLOURS[row.outcome]),
+            "  ",
+        )
+        why = wrap(self._why(row), max(20, self._console.width - len(line)), break_on_hyphens=False)
+        return line.append(f"\n{' ' * len(line)}".join(why))
 
     def _why(self, row: Row) -> str:
         if row.outcome != "delivered":
@@ -128,10 +138,6 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "starting": "Starting programs",
         "playing": "Playing scenarios",
         "asking": "Asking receivers",
-        "scenario": "Scenario",
-        "recipient": "Recipient",
-        "outcome": "Outcome",
-        "why": "Reason, or what was left out",
         "delivered": "delivered",
         "withheld": "withheld",
         "refused": "refused",
@@ -139,20 +145,15 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "leaked": "leaked",
         "without": "without",
         "complete": "complete",
-        "good": "All as the scenarios say.",
-        "bad": "Not as the scenarios say.",
-        "runs": "Still running; Ctrl-C ends it.",
-        "folder": "Databases, settings and logs are in",
-        "certificates": "certificates in",
+        "good": "Every outcome is as its scenario says.",
+        "bad": "Not as the scenarios say:",
+        "runs": "All of it keeps running until Ctrl-C.",
+        "folder": "Settings, databases, certificates and logs are in",
     },
     "sv": {
         "starting": "Startar program",
         "playing": "Spelar scenarier",
         "asking": "Frågar mottagare",
-        "scenario": "Scenario",
-        "recipient": "Mottagare",
-        "outcome": "Utfall",
-        "why": "Skäl, eller vad som utelämnades",
         "delivered": "levererat",
         "withheld": "hållet inne",
         "refused": "avvisat",
@@ -160,10 +161,9 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "leaked": "läckt",
         "without": "utan",
         "complete": "fullständigt",
-        "good": "Allt är som scenarierna säger.",
-        "bad": "Inte som scenarierna säger.",
-        "runs": "Allt är igång; Ctrl-C avslutar.",
-        "folder": "Databaser, inställningar och loggar ligger i",
-        "certificates": "certifikat i",
+        "good": "Varje utfall är som scenariot säger.",
+        "bad": "Inte som scenarierna säger:",
+        "runs": "Allt är igång tills Ctrl-C.",
+        "folder": "Inställningar, databaser, certifikat och loggar ligger i",
     },
 }

@@ -50,6 +50,7 @@ def run(  # noqa: PLR0913  named by the caller
         Misconfigured: ``demo.scenario``, ``demo.folder-in-use``.
         PeerFault: a program did not start, ended or did not answer (``demo.not-started``, ``demo.too-slow``,
             ``demo.ended``, ``demo.no-answer``, ``demo.unexpected-answer``).
+        KeyboardInterrupt: it was told to end in the middle; everything has been stopped.
     """
     chosen = scenario.load(scenarios)
     stream = out or sys.stdout
@@ -63,19 +64,24 @@ def run(  # noqa: PLR0913  named by the caller
                 verdict = await _verdict(chosen, stage, telling)
             finally:
                 telling.end_of_steps()
-            telling.verdict(verdict, time.monotonic() - begun)
+            telling.verdict(verdict, chosen, time.monotonic() - begun)
             if as_json:
                 stream.write(report.as_json(verdict))
                 stream.flush()
                 sys.stderr.writelines(f"{problem}\n" for problem in verdict.problems)
             if keep:
-                (Report(sys.stderr, language) if as_json else telling).still_running(stage)
+                (Report(sys.stderr, language) if as_json else telling).still_running(
+                    stage, chosen[0].folder / "submission.json"
+                )
                 with suppress(asyncio.CancelledError):
                     await asyncio.Event().wait()
         return verdict
 
-    with _workplace(folder) as place, asyncio.Runner() as runner:
-        verdict = runner.run(play_all())
+    try:
+        with _workplace(folder) as place, asyncio.Runner() as runner:
+            verdict = runner.run(play_all())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     return OK if verdict.good else FINDINGS
 
 

@@ -26,13 +26,14 @@ _MOST: Final = 1_000_000
 class Stage:
     """
     Region A's adapter and all its receivers as processes over loopback TLS, in ``folder``. Use as an asynchronous context
-    manager: leaving it ends them all. ``mock_options``: more options of ``adapter.mock``, by receiver.
+    manager: leaving it ends them all. ``mock_options``: more options of ``adapter.mock``, by receiver. ``shown``: the local
+    system's certificate and key; ``ca``: who issued all of them.
     """
 
     folder: Path
     mock_options: Mapping[str, Sequence[str]] = field(default_factory=dict)
     programs: dict[str, Program] = field(default_factory=dict)
-    credential: Credential = field(init=False)
+    shown: Credential = field(init=False)
     ca: Path = field(init=False)
 
     async def __aenter__(self) -> Self:
@@ -115,14 +116,14 @@ class Stage:
             return store.read(originals).result()
 
     def _client(self, name: str) -> Client:
-        return Client(self.programs[name].url, self.ca, self.credential)
+        return Client(self.programs[name].url, self.ca, self.shown)
 
     def _prepare(self) -> None:
         """Certificates, keys, settings: everything that the programs read when they start."""
         authority = Authority.create(self.folder / "pki")
         self.ca = authority.certificate
-        self.credential = authority.issue_client("local-system", cast.LOCAL_SYSTEM)
-        shown = authority.issue_client("region-a-client", cast.PROVIDER_A)
+        self.shown = authority.issue_client("local-system", cast.LOCAL_SYSTEM)
+        region_a = authority.issue_client("region-a-client", cast.PROVIDER_A)
         names = [SENDER, *(receiver.id for receiver in cast.RECEIVERS)]
         ports = dict(zip(names, free_ports(len(names)), strict=True))
         urls = {name: f"https://{HOST}:{port}/fhir" for name, port in ports.items()}
@@ -135,7 +136,7 @@ class Stage:
             reached = cast.server(HOST, port, credential, self.ca)
             settings = cast.receiver_settings(self.folder / name, reached)
             if name == SENDER:
-                settings = cast.sender_settings(self.folder / name, urls, shown, self.ca, reached)
+                settings = cast.sender_settings(self.folder / name, urls, region_a, self.ca, reached)
             self.programs[name] = self._adapter(name, settings)
 
     def _adapter(self, name: str, settings: Mapping[str, Any]) -> Program:
