@@ -236,7 +236,7 @@ def test_input_that_is_wrong_is_refused_by_code_and_place(run, tmp_path, command
         assert ended.out == b""
 
 
-@pytest.mark.parametrize("name", sorted(BAD_INPUT.keys() - {"none", "none-in-submission"}))
+@pytest.mark.parametrize("name", BAD_INPUT)
 def test_send_refuses_the_same_and_stores_nothing(run, region, tmp_path, name):
     content, _, code = BAD_INPUT[name]
     ended = run("send", written(tmp_path, content), "--config", region)
@@ -368,6 +368,17 @@ def test_check_tells_every_fault_of_every_file_in_order(run, tmp_path):
     assert [line.partition(": ")[0] for line in lines[3:7]] == [str(EXAMPLES / "broken.json")] * 4
     assert lines[7] == f"{INTERVENTION}: No faults."
     assert "cli.no-such-file" in lines[8]
+
+
+def test_check_finds_what_is_wrong_around_the_records_of_a_submission(run, tmp_path):
+    submission = json.loads((EXAMPLES / "submission.json").read_text("utf-8"))
+    submission["send"][0]["to"] = []
+    submission["sent"] = []
+    submission["records"][0]["kind"] = "none"
+    ended = run("check", written(tmp_path, submission))
+    assert ended.code == 1
+    for place in ("records[0].kind (line 9,", "send[0].to (line ", "sent (line "):
+        assert place in ended.text
 
 
 def test_check_gives_json_for_programs(run):

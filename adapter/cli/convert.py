@@ -182,10 +182,26 @@ def _faults(name: str, rules: Sequence[str], mode: Mode) -> list[Fault]:
         content = reading.read(name)
         if content.is_fhir:
             return content.placed(_fhir_faults(content.value, rules))
-        _, warnings = reading.records(content, mode=mode)
     except AdapterError as error:
         return list(error.faults)
-    return warnings
+    around = content.placed(_submission_faults(content.value)) if content.is_submission else []
+    try:
+        _, warnings = reading.records(content, mode=mode)
+    except AdapterError as error:
+        return [*around, *error.faults]
+    return [*around, *warnings]
+
+
+def _submission_faults(value: dict[str, Any]) -> tuple[Fault, ...]:
+    """What is wrong around the records: unknown fields, and deliveries that are not what they must be."""
+    from adapter.domain import read_part
+    from adapter.flows.accept import SUBMISSION
+
+    try:
+        read_part(SUBMISSION, value)
+    except Invalid as error:
+        return error.faults
+    return ()
 
 
 def _place(fault: Fault) -> tuple[int, int]:

@@ -31,11 +31,17 @@ class Content:
     is_fhir: bool
     records: tuple[tuple[str, Any], ...] = ()
 
+    @property
+    def is_submission(self) -> bool:
+        return isinstance(self.value, dict) and not self.is_fhir and "record" not in self.value
+
     def placed(self, faults: Iterable[Fault]) -> list[Fault]:
         """The same faults, each with line and column if its place leads into this text."""
+        found = list(faults)
+        if not found:
+            return []
         from adapter.wire.places import places, steps
 
-        found = list(faults)
         paths = {
             number: path
             for number, fault in enumerate(found)
@@ -58,7 +64,7 @@ class Content:
 
 def read(name: str, *, may_be_empty: bool = False) -> Content:
     """
-    Read a file, or standard input for ``-``. ``may_be_empty`` accepts an empty list of records.
+    Read a file, or standard input for ``-``. ``may_be_empty`` accepts no records at all.
 
     Raises:
         Unreadable: it is not there, not readable, or not the JSON or XML that is accepted (with line and column).
@@ -74,7 +80,8 @@ def read(name: str, *, may_be_empty: bool = False) -> Content:
     value = json.read(data)
     is_fhir = isinstance(value, dict) and isinstance(value.get("resourceType"), str)
     content = Content(name, data, value, is_fhir, () if is_fhir else _documents(value))
-    if not (is_fhir or content.records or may_be_empty):
+    sends = content.is_submission and value.get("send")
+    if not (is_fhir or content.records or sends or may_be_empty):
         raise Invalid(content.placed([Fault("cli.no-records", "records" if isinstance(value, dict) else "")]))
     return content
 
@@ -137,8 +144,8 @@ def _documents(value: Any) -> tuple[tuple[str, Any], ...]:
         return (("", value),)
     if isinstance(value, list):
         return tuple((f"[{number}]", each) for number, each in enumerate(value))
-    if isinstance(value, dict) and isinstance(value.get("records"), list):
-        return tuple((f"records[{number}]", each) for number, each in enumerate(value["records"]))
+    if isinstance(value, dict) and value.keys() & {"records", "send"} and isinstance(value.get("records", []), list):
+        return tuple((f"records[{number}]", each) for number, each in enumerate(value.get("records", [])))
     raise Invalid(Fault("cli.neither", line=1, column=1))
 
 

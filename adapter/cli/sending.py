@@ -38,7 +38,7 @@ def send(file: str, config: Path, destinations: tuple[str, ...], *, wait: bool) 
     """
     import asyncio
 
-    settings, content = settings_of(config), reading.read(file, may_be_empty=True)
+    settings, content = settings_of(config), reading.read(file)
     submission = _submission(content, destinations)
     reading.records(content, mode=settings.mode)
     return asyncio.run(_send(settings, submission, wait=wait))
@@ -135,7 +135,7 @@ def dead_discard(message: str, why: str, config: Path) -> int:
 def _submission(content: reading.Content, destinations: tuple[str, ...]) -> dict[str, Any]:
     if content.is_fhir:
         raise Invalid(Fault("cli.not-a-submission", line=1, column=1))
-    submission = content.value if "records" in content.value else {}
+    submission = content.value if content.is_submission else {}
     documents = [document for _, document in content.records]
     named = [document.get("id") if isinstance(document, dict) else None for document in documents]
     sends = [{"record": each, "to": list(destinations)} for each in named] if destinations else []

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from adapter.wire.markup import parse
-
 Step: TypeAlias = str | int
 """A name, or the index (from 0) of an item."""
 Path: TypeAlias = Sequence[Step]
@@ -109,6 +107,8 @@ def _same(found: str, wanted: str) -> bool:
 
 
 def _in_xml(data: bytes, paths: Sequence[Path]) -> list[int]:
+    from adapter.wire.markup import parse  # noqa: PLC0415  lxml is slow to load, and most texts are JSON
+
     tree = parse(data)
     return tree.offsets_of([_element(tree.root, path) for path in paths])
 
