@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -38,9 +39,9 @@ from rule_trees import as_asked, as_rule, random_question, random_rule
 
 from adapter import domain as d
 from adapter.consent import disclosure, policy
-from adapter.consent.decide import Reason, decide
+from adapter.consent.decide import Reason, Status, decide
 from adapter.consent.explanation import changes, explain, explain_text, law
-from adapter.consent.rules import Dialect, Effect, evaluate
+from adapter.consent.rules import ActorPattern, DataPattern, Dialect, Effect, Meaning, Rule, Span, evaluate
 from adapter.dates import STOCKHOLM, Moment
 from adapter.errors import Fault
 
@@ -357,6 +358,86 @@ def test_a_consent_that_may_be_replaced_by_one_for_part_of_its_line_does_not_hol
     older = consent("collaborate", "c2", recipient=both)
     newer = consent("collaborate", "c3", recipient=actor("arbetsgivare", None, UNIT.hsa_id), given_on="2026-02-01")
     assert decided(EMPLOYER, [consent(), older, newer]).reason is Reason.CONSENT_REPLACED
+
+
+# consents that cannot be read
+
+
+def foreign(refusal="", **more):
+    """A consent of another system, in the internal form."""
+    [made] = [each for each in policy.Snapshot(PATIENT, 1, (consent(),)).directives if each.kind == "interventions"]
+    return replace(made, **{"id": "foreign", "refusal": refusal, "line": frozenset({"its own"})} | more)
+
+
+def decided_with(directives, to=CARE):
+    snapshot = policy.Snapshot(PATIENT, 1, (consent(),))
+    asked = policy.request(to, d.Purpose.COORDINATION, [PROVIDER.hsa_id])
+    return decide(
+        [*snapshot.directives, *directives], asked, policy.subject(intervention(), snapshot), JUNE, disclosure.load()
+    )
+
+
+LATER = {"dated": Span(JUNE + MOMENT, JUNE + MOMENT)}
+PAST = {"rule": Rule(Effect.PERMIT, period=Span(end=JUNE - MOMENT))}
+
+
+def test_an_active_consent_that_cannot_be_read_may_hold_a_denial():
+    assert decided_with([foreign()]).permitted
+    for refusal in ("UNKNOWN_STATUS", "MODIFIER_EXTENSION", "IMPLICIT_RULES"):
+        decision = decided_with([foreign(refusal)])
+        assert (decision.permitted, decision.reason) == (False, Reason.CONSENT_UNINTERPRETABLE)
+        assert [code for code, _ in changes(decision)] == ["repair-consent"]
+        for out in ({"status": Status.WITHDRAWN}, {"status": Status.ENTERED_IN_ERROR}, {"patient": "another"}):
+            assert decided_with([foreign(refusal, **out)]).permitted
+
+
+def test_what_may_change_the_meaning_of_everything_stops_even_out_of_time():
+    for when in (LATER, PAST):
+        assert decided_with([foreign("UNKNOWN_STATUS", **when)]).permitted
+        for refusal in ("MODIFIER_EXTENSION", "IMPLICIT_RULES"):
+            assert decided_with([foreign(refusal, **when)]).reason is Reason.CONSENT_UNINTERPRETABLE
+
+
+def test_a_consent_without_a_date_may_be_newer_than_any_other():
+    undated = {"dated": Span(), "line": frozenset()}
+    assert decided_with([foreign(**undated)]).permitted
+    assert decided_with([foreign(**undated, status=Status.WITHDRAWN)]).reason is Reason.CONSENT_WITHDRAWN
+
+
+def test_a_denial_nested_in_a_permission_is_a_denial():
+    """As foreign consents have them: everything but one thing."""
+    inner = Rule(Effect.DENY, actors=(ActorPattern("vard"),))
+    assert decided_with([foreign(rule=Rule(Effect.PERMIT, children=(inner,)))]).reason is Reason.CONSENT_REFUSED
+    elsewhere = Rule(Effect.DENY, actors=(ActorPattern("kommun"),))
+    assert decided_with([foreign(rule=Rule(Effect.PERMIT, children=(elsewhere,)))]).permitted
+
+
+def test_a_permission_that_does_not_select_the_record_does_not_open():
+    other = Rule(Effect.PERMIT, data=(DataPattern(Meaning.AUTHORED_BY, frozenset({"unit|ELSEWHERE"})),))
+    snapshot = policy.Snapshot(PATIENT, 1)
+    asked = policy.request(CARE, d.Purpose.COORDINATION, [PROVIDER.hsa_id])
+    decision = decide([foreign(rule=other)], asked, policy.subject(intervention(), snapshot), JUNE, disclosure.load())
+    assert decision.reason is Reason.CONSENT_OTHER_CONTENT
+    assert [code for code, _ in changes(decision)] == ["give-consent"]
+
+
+def test_every_requested_purpose_needs_a_permission_of_its_own():
+    snapshot = policy.Snapshot(
+        PATIENT, 1, (consent(purposes=("coordination",)), consent(value="c2", given_on="2025-12-31"))
+    )
+    asked = policy.request(CARE, d.Purpose.COORDINATION, [PROVIDER.hsa_id])
+    policy_table = disclosure.load()
+    both = replace(policy_table.of["vard"], purposes=frozenset({d.Purpose.COORDINATION, d.Purpose.PATIENT_REQUEST}))
+    wider = replace(policy_table, of={**policy_table.of, "vard": both})
+    two = replace(asked, purposes=(("", "coordination"), ("", "patient-request")))
+    subject = policy.subject(intervention(), snapshot)
+    assert decide(snapshot.directives, asked, subject, JUNE, wider).permitted
+    assert decide(snapshot.directives, two, subject, JUNE, wider).reason is Reason.CONSENT_OTHER_PURPOSE
+    unlimited = policy.Snapshot(PATIENT, 1, (consent(),))
+    assert decide(unlimited.directives, two, subject, JUNE, wider).permitted
+    none_stated = replace(asked, purposes=())
+    assert decide(unlimited.directives, none_stated, subject, JUNE, wider).permitted
+    assert not decide(snapshot.directives, none_stated, subject, JUNE, wider).permitted
 
 
 # refusals

@@ -307,7 +307,7 @@ def _out(directive: Directive, subject: Subject, now: datetime) -> Reason | None
     """Why a directive is no source of anything, or of nothing but alarm; None when it is to be evaluated."""
     period = directive.rule.period or Span()
     of_this_patient = directive.patient == subject.patient
-    if directive.refusal in _OUTRIGHT and of_this_patient and directive.status is not Status.ENTERED_IN_ERROR:
+    if directive.refusal in _OUTRIGHT and of_this_patient and directive.status is Status.ACTIVE:
         return Reason.CONSENT_UNINTERPRETABLE
     out: dict[Reason, bool] = {
         Reason.CONSENT_ENTERED_IN_ERROR: directive.status is Status.ENTERED_IN_ERROR,
