@@ -20,8 +20,9 @@ from uuid import uuid4
 import httpx
 import region as r
 import uvloop
+from joserfc import jws
 
-from adapter.certs import Authority
+from adapter.certs import Authority, create_signing_key, signing_key
 from adapter.domain import read_record
 from adapter.flows import Adapter
 from adapter.mapping import Mapper, transaction
@@ -30,6 +31,7 @@ from adapter.tables import load
 from adapter.transport.memory import Memory
 from adapter.transport.server import running
 
+BASE_URL = "https://127.0.0.1:8443"
 REGION_B = "TSTNMT2321000131-B000"
 PEERS = {
     "region-b": ("care-provider", "TSTNMT2321000131-J001", REGION_B),
@@ -145,9 +147,10 @@ def settings(folder, **more):
     for name, (_, hsa_id, _) in PEERS.items():
         authority.issue_client(name, hsa_id)
     authority.issue_client("stranger", "TSTNMT2321000131-X001")
+    create_signing_key(folder, "journal")
     server = {
         "port": 0,
-        "base_url": "https://127.0.0.1:8443",
+        "base_url": BASE_URL,
         "authentication": "either",
         "tls": {"certificate": "server.pem", "key": "server.key", "ca": "ca.pem"},
         "limits": {"body_bytes": 1_000_000},
@@ -156,7 +159,15 @@ def settings(folder, **more):
         {"id": name, "role": role, "hsa_id": hsa_id, "organisation": organisation}
         for name, (role, hsa_id, organisation) in PEERS.items()
     ]
+    peers[-1]["jwks"] = "journal.jwks"
     return r.settings(folder, **({"server": server, "peers": peers} | more))
+
+
+def token(folder, **claims):
+    """A bearer token of the local system, for one call."""
+    key, now = signing_key(folder / "journal.jwk"), int(r.NOW.timestamp())
+    told = {"iss": "journal", "sub": "journal", "aud": BASE_URL, "iat": now, "exp": now + 60, "jti": request_id()}
+    return jws.serialize_compact({"alg": "ES384", "kid": key.kid}, json.dumps(told | claims), key, algorithms=["ES384"])
 
 
 @contextmanager

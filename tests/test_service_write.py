@@ -6,6 +6,8 @@ import copy
 
 import pytest
 import region as r
+from hypothesis import given
+from hypothesis import strategies as st
 from service_world import (
     CANARIES,
     IDS_OF,
@@ -406,6 +408,47 @@ def test_malformed_xml_is_refused(world, name):
     before = world.stored()
     answer = world.send(body.encode(), content_type="application/fhir+xml", accept="application/fhir+json")
     assert refused(world, answer, before) == (400, code)
+
+
+@given(st.binary(max_size=200), st.sampled_from(["application/fhir+json", "application/fhir+xml"]))
+def test_no_bytes_make_the_server_fail(world, body, content_type):
+    before = world.stored()
+    answer = world.send(body, content_type=content_type, accept="application/fhir+json")
+    assert 400 <= answer.status_code < 500
+    assert codes(answer)
+    assert world.stored() == before
+
+
+def places(node, path=()):
+    """Every place in a JSON value."""
+    yield path
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for name, value in items:
+        yield from places(value, (*path, name))
+
+
+WHOLE = package("mutated")
+VALUES = st.sampled_from(
+    [None, True, 0, -1, 1.5, "", " ", "191212121212", "x" * 5000, [], {}, [None], {"a": {}}, "#x", "Task/x"]
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(places(WHOLE))[1:]), VALUES), min_size=1, max_size=3))
+def test_no_change_to_a_package_makes_the_server_fail_or_name_the_patient(world, changes):
+    sent = copy.deepcopy(WHOLE)
+    for path, value in changes:
+        node = sent
+        try:
+            for step in path[:-1]:
+                node = node[step]
+            node[path[-1]] = copy.deepcopy(value)
+        except (LookupError, TypeError):
+            continue  # an earlier change took the place away
+    before = world.stored()
+    answer = world.send(sent)
+    assert answer.status_code < 500
+    if answer.status_code >= 400:
+        assert refused(world, answer, before)
 
 
 def changed(path, value):
