@@ -1,7 +1,7 @@
 """
 The structure of FHIR resources as JSON Schema 2020-12, made from the definitions.
 
-One schema per resource type; every shape that it reaches is a ``$defs`` entry. The schema says what a schema can say
+One schema per resource type, and one for extensions; every shape that it reaches is a ``$defs`` entry. The schema says what a schema can say
 exactly: names, cardinalities, JSON types, formats with the calendar, required codes. A resource inside a resource is any
 object here and is validated with its own schema. What remains (choices, references, invariants) is in ``invariants.py``.
 """
@@ -9,9 +9,10 @@ object here and is validated with its own schema. What remains (choices, referen
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
-from adapter.definitions import Codes, Definitions, Element, Shape
+from adapter.definitions import Codes, Definitions, Element
 
 _YEAR: Final = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
 _LEAP_YEAR: Final = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
@@ -54,31 +55,35 @@ _NUMBERS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def resource_schema(known: Definitions, resource_type: str) -> dict[str, Any]:
-    """The JSON Schema of one resource type."""
-    shapes = _reached(known, resource_type)
-    body = _object(known, shapes.pop(resource_type))
-    del body["dependentSchemas"]  # a resource's id is an element like any other
-    body["properties"]["resourceType"] = {"const": resource_type}
-    body["required"] = [*body.get("required", ()), "resourceType"]
+def schema_of(known: Definitions, path: str) -> dict[str, Any]:
+    """
+    The JSON Schema of a resource type or of ``Extension``.
+
+    Only the schema of Extension goes into extensions, which may hold every data type; elsewhere they are any object, so that
+    a resource's schema is small and quickly compiled.
+    """
+    whole = path == "Extension"
+    objects = {reached: _object(known, reached, whole) for reached in _reached(known, path, whole)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **body,
-        "$defs": {path: _object(known, shape) for path, shape in shapes.items()} | _primitives(known),
+        "$ref": f"#/$defs/{path}",
+        "$defs": objects | _primitives(known),
     }
 
 
-def _reached(known: Definitions, resource_type: str) -> dict[str, Shape]:
-    found: dict[str, Shape] = {}
-    waiting = [known.shape(resource_type), known.shape("Element")]
+def _reached(known: Definitions, path: str, whole: bool) -> list[str]:  # noqa: FBT001  the cache wants plain arguments
+    found: set[str] = set()
+    waiting = [path, "Element"]
     while waiting:
-        shape = waiting.pop()
+        shape = known.shape(waiting.pop())
         if shape is not None and shape.path not in found:
-            found[shape.path] = shape
-            waiting += [known.shape_of(element) for element in shape.properties.values()]
-    return found
+            found.add(shape.path)
+            inner = [known.shape_of(element) for element in shape.properties.values()]
+            waiting += [each.path for each in inner if each is not None and (whole or each.path != "Extension")]
+    return sorted(found)
 
 
+@cache
 def _primitives(known: Definitions) -> dict[str, Any]:
     return {f"primitive:{name}": _primitive(name) for name in sorted(known.primitive_types)}
 
@@ -87,11 +92,15 @@ def _primitive(name: str) -> dict[str, Any]:
     return _NUMBERS.get(name) or {"type": "string", "pattern": f"^{FORMATS[name]}$"}
 
 
-def _object(known: Definitions, shape: Shape) -> dict[str, Any]:
+@cache
+def _object(known: Definitions, path: str, whole: bool) -> dict[str, Any]:  # noqa: FBT001  the cache wants plain arguments
     """An object of this shape: known names only, what is required, and something besides its id (ele-1)."""
+    shape = known.shape(path)
+    if shape is None:
+        raise ValueError(f"{path} has no shape")
     properties: dict[str, Any] = {}
     for element in shape.properties.values():
-        properties[element.name] = _listed(element, _value(known, element))
+        properties[element.name] = _listed(element, _value(known, element, whole=whole))
         if known.has_companion(element):
             properties["_" + element.name] = _listed(element, {"$ref": "#/$defs/Element"})
     schema: dict[str, Any] = {
@@ -100,12 +109,15 @@ def _object(known: Definitions, shape: Shape) -> dict[str, Any]:
         "additionalProperties": False,
         "minProperties": 1,
     }
-    if "id" in properties and shape.path != "Element":
+    is_resource = path in known.resource_types
+    if is_resource:
+        properties["resourceType"] = {"const": path}
+    elif path != "Element":  # whose id may stand beside a value
         schema["dependentSchemas"] = {"id": {"minProperties": 2}}
     required = [element for element in shape.elements if element.min and not element.is_choice]
     plain = [element.name for element in required if not known.has_companion(element)]
-    if plain:
-        schema["required"] = plain
+    if plain or is_resource:
+        schema["required"] = plain + ["resourceType"] * is_resource
     either = list(_either(element.name for element in required if known.has_companion(element)))
     if either:
         schema["allOf"] = either
@@ -133,8 +145,8 @@ def _listed(element: Element, schema: dict[str, Any]) -> dict[str, Any]:
     return listed if element.max is None else listed | {"maxItems": element.max}
 
 
-def _value(known: Definitions, element: Element) -> dict[str, Any]:
-    if element.type == "Resource":
+def _value(known: Definitions, element: Element, *, whole: bool) -> dict[str, Any]:
+    if element.type == "Resource" or (element.type == "Extension" and not whole):
         return {"type": "object"}
     shape = known.shape_of(element)
     required = element.binding is not None and element.binding.strength == "required"

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
-from itertools import islice
 from typing import Any, Final
 
 from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
 
 from adapter.definitions import Element, Release, definitions
 from adapter.errors import Fault
-from adapter.validation.schema import resource_schema
+from adapter.validation.schema import schema_of
 
-MOST_FAULTS: Final = 1_000
-"""Of one resource; a resource with more is not read by anyone."""
+MOST_VALUES: Final = 5_000
+"""A resource with more is told its first fault of structure only: finding all of a hostile one would take seconds."""
 
 MOST_NAMES: Final = 20
 """Unknown names of one object; they all have the same place."""
@@ -35,35 +34,53 @@ _CODES: Final = {
 }
 
 
-def is_valid(release: Release, resource_type: str, resource: Any) -> bool:
-    """The structure of one resource is right; resources inside it are not looked at."""
-    return bool(_validator(release, resource_type).is_valid(resource))
+def is_valid(release: Release, path: str, value: Any) -> bool:
+    """The structure of a resource or an Extension is right; resources, and a resource's extensions, are not looked into."""
+    return bool(_validator(release, path).is_valid(value))
 
 
-def faults(release: Release, resource_type: str, resource: Any, where: str) -> Iterator[Fault]:
-    """Everything that is wrong in the structure of one resource; ``where`` is its own FHIRPath."""
-    errors = _validator(release, resource_type).iter_errors(resource)
-    for error in islice(errors, MOST_FAULTS):
-        yield from _as_faults(release, resource, error, where)
+def faults(release: Release, path: str, value: Any, where: str) -> Iterator[Fault]:
+    """Everything that is wrong in the structure of a resource or an Extension; ``where`` is its own FHIRPath."""
+    validator = _validator(release, path)
+    errors = validator.iter_errors(value) if _values(value, MOST_VALUES) else _first_error(validator, value)
+    for error in errors:
+        yield from _as_faults(_Place(release, path, value, where), error)
+
+
+def _first_error(validator: Draft202012Validator, resource: Any) -> Iterator[ValidationError]:
+    try:
+        validator.validate(resource)
+    except ValidationError as error:
+        yield error
+
+
+def _values(value: Any, left: int) -> int:
+    """What is left of a budget after counting the values of a resource, those of resources inside it left out; 0 if none."""
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    left = max(left - len(children), 0)
+    for child in children:
+        if left and not (isinstance(child, dict) and "resourceType" in child):
+            left = _values(child, left)
+    return left
 
 
 @cache
-def _validator(release: Release, resource_type: str) -> Draft202012Validator:
+def _validator(release: Release, path: str) -> Draft202012Validator:
     """Regular expressions run in linear time: a hostile text cannot make them slow."""
-    schema = resource_schema(definitions(release), resource_type)
+    schema = schema_of(definitions(release), path)
     return Draft202012Validator(schema, pattern_options=RegexOptions(), validate_formats=False)
 
 
 def fhirpath(release: Release, resource: Any, steps: Iterable[str | int]) -> str:
     """The FHIRPath of a place given by JSON names and indexes; it ends where the definitions know nothing more."""
-    place = _Place(release, resource, _type(release, resource))
+    name = _type(release, resource)
+    place = _Place(release, name, resource, name)
     for step in steps:
         place.enter(step)
     return place.where
 
 
-def _as_faults(release: Release, resource: Any, error: ValidationError, where: str) -> Iterator[Fault]:
-    place = _Place(release, resource, where)
+def _as_faults(place: _Place, error: ValidationError) -> Iterator[Fault]:
     for step in error.instance_path:
         place.enter(step)
     kind: Any = error.kind  # typed as the union of all kinds, none of whose own fields is on the union
@@ -75,7 +92,7 @@ def _as_faults(release: Release, resource: Any, error: ValidationError, where: s
         for name in kind.unexpected[:MOST_NAMES]:
             yield place.unknown(name)
     elif code == "fhir.empty":
-        yield Fault(code, where=place.where, why=f"{release} ele-1")
+        yield Fault(code, where=place.where, why=f"{place.release} ele-1")
     else:
         yield Fault(place.code(code), where=place.where, why=place.rule(code))
 
@@ -88,11 +105,11 @@ def _type(release: Release, resource: Any) -> str:
 class _Place:
     """A place in a resource: its FHIRPath, its value, and what the definitions say is there."""
 
-    def __init__(self, release: Release, resource: Any, where: str) -> None:
+    def __init__(self, release: Release, path: str, value: Any, where: str) -> None:
         self.release = release
-        self.value = resource
+        self.value = value
         self.where = where
-        self.shape = definitions(release).shape(_type(release, resource))
+        self.shape = definitions(release).shape(path)
         self.element: Element | None = None
 
     def enter(self, step: str | int) -> None:

@@ -28,6 +28,8 @@ _LITERAL: Final = re.compile(
 )
 _CONDITIONAL: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?\S+")
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
+MOST_FAULTS: Final = 1_000
+"""Found on one walk; more are read by no one."""
 _STRUCTURE: Final = "http://hl7.org/fhir/StructureDefinition/"
 
 
@@ -65,13 +67,14 @@ class _Scope:
     The resource in which references are resolved.
 
     ``contained``: types of its contained resources by id; ``fragments``: the ids that were referred to, gathered on the way;
-    ``within``: the walk is inside a contained resource; ``entries``: types of the resources of the Bundle around it by fullUrl.
+    ``within``: the walk is inside a contained resource; ``extension``: inside an extension, whose structure is known; ``entries``: types of the resources of the Bundle around it by fullUrl.
     """
 
     contained: Mapping[str, str]
     fragments: set[str]
     within: bool
     entries: Mapping[str, str] | None
+    extension: bool = False
 
 
 @cache
@@ -149,8 +152,7 @@ class Walk:
         if not name:
             self._fault("fhir.resource-type", place, f"{self.release} resourceType")
             return
-        if not structure.is_valid(self.release, name, resource):
-            self.faults += structure.faults(self.release, name, resource, _written(place))
+        self._structure(name, resource, place)
         if within is not None:
             self._object(resource, _plan(self.release, name), place, replace(within, within=True))
             return
@@ -159,6 +161,11 @@ class Walk:
         self._object(resource, _plan(self.release, name), place, scope)
         if contained:
             self._unreferred(resource, place, scope)
+
+    def _structure(self, path: str, value: Any, place: Place) -> None:
+        if not structure.is_valid(self.release, path, value):
+            found = list(structure.faults(self.release, path, value, _written(place)))
+            self.faults += found or [Fault("fhir.type", where=_written(place), why=f"{self.release} structure")]
 
     def _object(self, value: dict[str, Any], plan: _Plan, place: Place, scope: _Scope) -> None:
         for key, holds in plan.checks:
@@ -201,6 +208,9 @@ class Walk:
     def _held(self, value: Any, row: _Row, place: Place, scope: _Scope) -> None:
         if not isinstance(value, dict):
             return
+        if row.shape == "Extension" and not scope.extension:
+            self._structure("Extension", value, place)
+            scope = replace(scope, extension=True)
         for key, holds in row.checks:
             if not holds(value):
                 self._fault("fhir.invariant", place, f"{self.release} {key}")
@@ -272,7 +282,8 @@ class Walk:
             self._fault("fhir.invariant", ((place, "contained"), index), f"{self.release} dom-3")
 
     def _fault(self, code: str, place: Place, why: str) -> None:
-        self.faults.append(Fault(code, where=_written(place), why=why))
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(Fault(code, where=_written(place), why=why))
 
 
 def _entries(bundle: dict[str, Any]) -> dict[str, str]:
