@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapter.dates import Moment, written
+from adapter.definitions import definitions
+from adapter.domain import Category
 from adapter.errors import Fault, Unmappable
 from adapter.mapping.package import Document, Ids, Indexes, Permission, Resource, Traced, actor_keys
 from adapter.tables import CodeTable, Path, Row, Step, Table, Tables
@@ -36,14 +38,16 @@ class Outward:
         made.link()
         self.own.extend(made.finished())
 
-    def party(self, table: Table, document: Document) -> Resource:
+    def party(self, table: Table, document: Document, *, needed: bool) -> Resource | None:
         """
         The reference to a party, whose resources join the package. The same party with other content becomes a second
-        resource, so that nothing of either is lost.
+        resource, so that nothing of either is lost. None: nothing of it is permitted, and it is not ``needed``.
         """
         made = _Construction(self, table, document)
         made.write()
         contents, key = made.finished(), _key(table, document)
+        if contents == [_new(table.focus)] and not needed:
+            return None
         variants = self.known.setdefault((table.focus, key), [])
         for suffix, known in variants:
             if known == contents:
@@ -95,6 +99,8 @@ class _Construction:
                 for row in rows:
                     self._write(row, self.document, row.field, ())
                 continue
+            if not all(self.writing.permits(row) for row in rows if row.is_required):
+                continue
             for index, item in enumerate(self.document.get(name, ())):
                 for row in rows if (name, index) not in self.hidden else ():
                     self._write(row, item, row.field[1:], (index,))
@@ -112,7 +118,10 @@ class _Construction:
                 self.writing.trace.append(Traced(row.id, row.field_text, row.path.text, row.category, heard))
 
     def link(self) -> None:
-        """Write the references between the resources, once all of them have ids."""
+        """Write the references between the resources, once all of them have ids. What cannot stand alone is left out."""
+        self.roots = {
+            key: each for key, each in self.roots.items() if key == (self.table.focus, ()) or self._stands(each)
+        }
         for row in self.table.links:
             if not self.writing.permits(row):
                 continue
@@ -123,12 +132,22 @@ class _Construction:
                 for target in targets:
                     self._put(row.path, indexes, dict(target), root=(role, indexes))
 
+    def _stands(self, resource: Resource) -> bool:
+        """Whether a resource beside the focus has what FHIR requires of it: what was not permitted may be missing."""
+        shape = definitions(self.writing.tables.release).shape(resource["resourceType"])
+        linked = {row.path.steps[0].name for row in self.table.links}
+        required = [element.name for element in shape.elements if element.min] if shape else []
+        return all(name in resource or name in linked for name in required)
+
     def finished(self) -> list[Resource]:
         return list(self.roots.values())
 
     def _row(self, row: Row, indexes: Indexes, value: Any) -> None:
         if row.party:
-            reference = self.writing.party(self.writing.tables.parties[row.party], value)
+            needed = row.category is Category.ADMINISTRATIVE or row.path.leaf.min > 0
+            reference = self.writing.party(self.writing.tables.parties[row.party], value, needed=needed)
+            if reference is None:
+                return
             self.references[row.field_text] = reference
             self._put(row.path, indexes, reference)
         else:

@@ -107,6 +107,13 @@ class Row:
     to: str = ""
 
     @property
+    def is_required(self) -> bool:
+        """Whether FHIR requires what it writes within the item that it belongs to: without it there can be no item."""
+        steps = self.path.steps
+        first = max((n for n, step in enumerate(steps) if step.each), default=-1) + 1
+        return any(step.element.min > 0 for step in steps[first:])
+
+    @property
     def field_text(self) -> str:
         return ".".join(self.field)
 
