@@ -801,6 +801,31 @@ def test_doctor_tells_why_an_address_cannot_be_sent_to(run, region, wrong):
     assert ("peer.address-refused" if wrong == "network" else "peer.unreachable") in found
 
 
+@pytest.mark.processes
+def test_doctor_shakes_hands_with_a_peer_and_tells_when_trust_is_missing(run, region, tmp_path):
+    pki = run("certs", "make", tmp_path / "pki", "--hsa-id", "TSTNMT2321000016-S001").json()
+    other = run("certs", "make", tmp_path / "other", "--hsa-id", "TSTNMT2321000016-S001").json()
+    server = ["--cert", pki["server"]["certificate"], "--key", pki["server"]["key"], "--ca", pki["ca"]]
+    receiver = subprocess.Popen([*PROGRAM, "mock", "--folder", str(tmp_path / "held"), *server], stdout=subprocess.PIPE)
+    try:
+        url = json.loads(receiver.stdout.readline())["ready"]
+        plain = region.read_text().replace("http://127.0.0.1:9/fhir", f"{url}/fhir")
+        for ca, client, expected in (
+            (pki, pki, None),
+            (other, pki, "peer.certificate"),
+            (pki, other, "peer.certificate"),
+        ):
+            named = {"ca": ca["ca"], **client["client"]}
+            tls = ", ".join(f'{name} = "{path}"' for name, path in named.items())
+            region.write_text(f"{plain}tls = {{ {tls} }}\n")
+            code, found = findings(run, region)
+            assert (code, expected in found) == ((4, True) if expected else (0, False))
+    finally:
+        receiver.terminate()
+        receiver.wait(30)
+        receiver.stdout.close()
+
+
 # the documentation
 
 

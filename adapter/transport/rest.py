@@ -13,7 +13,6 @@ import re
 import secrets
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -122,20 +121,9 @@ class _Channel:
         return judge(answer, request_id=cleared.request_id, must_echo=must_echo, now=self._clock())
 
     async def reach(self) -> str | None:
-        url = urlsplit(self._destination.url)
-        host, secure = url.hostname or "", url.scheme == "https"
-        port = url.port or (443 if secure else 80)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                address = (await self._resolver.resolve(host, port))[0]["host"]
-                reader, writer = await asyncio.open_connection(
-                    address, port, ssl=self._tls if secure else None, server_hostname=host if secure else None
-                )
-                try:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(reader.read(1), _REFUSAL_S)
-                finally:
-                    writer.close()
+                return await self._knock()
         except TimeoutError:
             return "peer.timeout"
         except AddressRefusedError:
@@ -144,7 +132,23 @@ class _Channel:
             return "peer.certificate"
         except OSError:
             return "peer.unreachable"
-        return None
+
+    async def _knock(self) -> str | None:
+        """Connect, and see whether the peer hangs up before it is asked anything: so it does if it refuses our certificate."""
+        url = urlsplit(self._destination.url)
+        host, secure = url.hostname or "", url.scheme == "https"
+        port = url.port or (443 if secure else 80)
+        address = (await self._resolver.resolve(host, port))[0]["host"]
+        tls = self._tls if secure else None
+        reader, writer = await asyncio.open_connection(address, port, ssl=tls, server_hostname=host if secure else None)
+        try:
+            hung_up = await asyncio.wait_for(reader.read(1), _REFUSAL_S) == b""
+        except TimeoutError:
+            hung_up = False
+        finally:
+            writer.close()
+        refused = "peer.certificate" if secure else "peer.connection-lost"
+        return refused if hung_up else None
 
     async def aclose(self) -> None:
         await self._client.aclose()
