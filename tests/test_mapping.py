@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from adapter.domain import Activity, Category, Meeting, read_record, written_record
 from adapter.errors import Invalid, Unmappable
-from adapter.mapping import Mapper, Permission, actor_keys, collection
+from adapter.mapping import Mapper, Permission, actor_keys, collection, transaction
 from adapter.tables import load
+from adapter.validation import validate
 
 MAPPER = Mapper(load())
 KINDS = {
@@ -234,3 +235,10 @@ INTERVENTION = {
     "authored_on": "2026-11-21",
     "met": [{"actor": {"category": "arbetsgivare", "organisation_number": "2321000131"}, "contact": "Kim"}],
 }
+
+
+@given(strategies.records(), st.sets(st.sampled_from(Category)))
+def test_whatever_is_permitted_the_package_is_valid_fhir(record, categories):
+    permission = Permission(frozenset(categories) | {Category.ADMINISTRATIVE})
+    package = MAPPER.to_fhir(record, permission=permission)
+    assert [fault for fault in validate(transaction(package), rules=()) if fault.severity == "error"] == []
