@@ -19,8 +19,8 @@ import tomllib
 import unicodedata
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
-from typing import Any, Final
+from functools import cache, lru_cache
+from typing import Any, Final, Literal
 
 from adapter.errors import Fault
 from adapter.resources import folder
@@ -28,6 +28,10 @@ from adapter.validation.structure import fhirpath
 
 Json = Mapping[str, Any]
 Steps = tuple[str | int, ...]
+Place = tuple[Any, str | int] | None
+"""A place as its parent and the last step; None for the resource itself."""
+
+MOST_FAULTS: Final = 1_000
 
 INTERVENTION_KIND: Final = "https://koord.example/fhir/CodeSystem/intervention-kind"
 INTERVENTION_CODE: Final = "GC001"
@@ -37,7 +41,8 @@ _DIAGNOSIS_OID: Final = re.compile(
     r"1\.2\.752\.116\.1\.1\.1"  # ICD-10-SE and its editions. Source: code systems of Inera's certificate services
     r"|1\.2\.752\.116\.1\.3\.1\.4\.1"  # KSH97-P. Same source
     r"|2\.16\.840\.1\.113883\.6\.(?:3|42|90|103)"  # ICD-10, ICD-9, ICD-10-CM, ICD-9-CM. Source: HL7's OID registry
-    r")(?:\.[0-9]+)*"
+    r")(?:\.[0-9]+)*",
+    re.IGNORECASE,
 )
 _DIAGNOSIS_NAME: Final = re.compile(
     r"(?<![a-z])(?:icd(?![a-z])|icd-?o|ksh[-_ ]?(?:19)?97|dsm(?![a-z])|icpc)", re.IGNORECASE
@@ -60,7 +65,9 @@ _TAG: Final = re.compile(r"<[^<>]*>")
 _SPOKEN: Final = re.compile(r"""\s(?:title|alt|summary|abbr)\s*=\s*("[^"]*"|'[^']*')""")
 """The attributes of XHTML that a reader is shown or told."""
 
-_REASONS: Final = frozenset({"reasonCode", "reasonReference", "addresses", "diagnosis"})
+_REASONS: Final = frozenset(
+    f"{mark}{name}" for mark in ("", "_") for name in ("reasonCode", "reasonReference", "addresses", "diagnosis")
+)
 _LINKS: Final = frozenset({"reference", "type", "url", "fullUrl", "uri", "valueUri", "valueUrl", "valueCanonical"})
 _DATA: Final = frozenset({"data", "valueBase64Binary"})
 _NO_PROSE: Final = _LINKS | _DATA | {
@@ -79,9 +86,11 @@ def diagnosis_content(resource: Json) -> list[Fault]:
     is not HL7's or ours; the elements that give a medical reason (reasonCode, reasonReference, addresses); and prose, also
     in narratives and text attachments, in which a word has ICD-10's form. Identifiers, addresses and dates are no prose.
     """
-    found = dict.fromkeys(_signs(resource, ()))
+    found: list[Place] = []
+    _gather("", resource, None, found)
     why = "koord-no-diagnosis: PDL 2 kap. 4 §; guideline of VGR on coordination interventions"
-    return [Fault("fhir.diagnosis", where=fhirpath("R4", resource, steps), why=why) for steps in found]
+    where = dict.fromkeys(fhirpath("R4", resource, _steps(place)) for place in found[:MOST_FAULTS])
+    return [Fault("fhir.diagnosis", where=each, why=why) for each in where]
 
 
 def intervention_code(resource: Json) -> list[Fault]:
@@ -116,39 +125,44 @@ RULES: Final[Mapping[str, Callable[[Json], list[Fault]]]] = {
 }
 
 
-def _signs(value: Any, steps: Steps) -> Iterator[Steps]:
-    if isinstance(value, dict):
-        if value.get("resourceType") == "Condition" or _is_diagnosis(value):
-            yield steps
-        for name, child in value.items():
-            yield from _signs_in(name, child, (*steps, name))
-
-
-def _signs_in(name: str, value: Any, steps: Steps) -> Iterator[Steps]:
-    """The signs in what stands under a name; the items of a list stand under the list's name."""
-    if isinstance(value, str):
+def _gather(name: str, value: Any, place: Place, found: list[Place]) -> None:
+    """Adds the places of signs in what stands under a name; the items of a list stand under the list's name."""
+    if name in _REASONS:
+        found.append(place)
+    elif isinstance(value, str):
         if _tells(name, value):
-            yield steps
-    elif name.removeprefix("_") in _REASONS:
-        yield steps
+            found.append(place)
+    elif isinstance(value, dict):
+        if value.get("resourceType") == "Condition" or _is_diagnosis(value):
+            found.append(place)
+        for inner, child in value.items():
+            _gather(inner, child, (place, inner), found)
     elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from _signs_in(name, each, (*steps, index))
-    else:
-        yield from _signs(value, steps)
+        for index, child in enumerate(value):
+            _gather(name, child, (place, index), found)
+
+
+def _steps(place: Place) -> Steps:
+    return () if place is None else (*_steps(place[0]), place[1])
 
 
 def _is_diagnosis(value: Json) -> bool:
     """A coding, identifier or quantity of a system of diagnoses, or with a code of ICD-10's form in an unknown one."""
     system, code = value.get("system"), value.get("code")
-    shaped = isinstance(code, str) and _ICD_CODE.fullmatch(_plain(code).strip()) is not None
-    if not isinstance(system, str):
-        return shaped
+    judged = _judge(system) if isinstance(system, str) else "by form"
+    if judged != "by form":
+        return judged == "diagnoses"
+    return isinstance(code, str) and _ICD_CODE.fullmatch(_plain(code).strip()) is not None
+
+
+@lru_cache(maxsize=1_024)
+def _judge(system: str) -> Literal["diagnoses", "harmless", "by form"]:
+    """What the codes of a system are. One object identifier has been used for KVÅ and for ICD-10: there the form decides."""
     if system.strip() in _kva_systems():
-        return shaped
+        return "by form"
     if _DIAGNOSIS_OID.fullmatch(system.strip()) or _DIAGNOSIS_NAME.search(system):
-        return True
-    return shaped and not _HARMLESS_SYSTEM.match(system)
+        return "diagnoses"
+    return "harmless" if _HARMLESS_SYSTEM.match(system) else "by form"
 
 
 def _tells(name: str, text: str) -> bool:
