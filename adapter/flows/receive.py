@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import uuid4
 
 from adapter.domain import Block, Consent, Record
@@ -14,7 +15,7 @@ from adapter.store import audit, inbox, records
 from adapter.store.records import Stored
 from adapter.sweden import HsaId, OrganisationNumber, person_key
 from adapter.transport.login import Caller
-from adapter.validation import validate
+from adapter.validation import diagnosis_content, validate
 from adapter.wire import json
 
 
@@ -56,7 +57,8 @@ async def receive(  # noqa: PLR0913  named by the caller
         Invalid, Unmappable: every fault, by FHIR path; nothing is stored.
         Denied: the peer may not write this. Conflict: a stale version, or another body under the same request id.
     """
-    faults = [fault for fault in validate(body) if fault.severity == "error"]
+    faults = [fault for fault in validate(body, rules=_RULES) if fault.severity == "error"]
+    faults += [fault for task in _tasks(body) for fault in diagnosis_content(task)]
     if faults:
         raise Invalid(faults)
     reading = adapter.mapper.from_fhir(body, mode=adapter.settings.mode, today=adapter.clock().date())
@@ -103,6 +105,15 @@ async def _accept(
         respond=respond,
         now=now,
     )
+
+
+_RULES: Final = ("koord-gc001", "koord-subject")
+
+
+def _tasks(body: Resource) -> list[Resource]:
+    """Interventions are journalled without diagnosis, whoever sends them; a care plan may hold one on the care side."""
+    resources = [entry.get("resource", {}) for entry in body.get("entry", ())] if "entry" in body else [body]
+    return [resource for resource in resources if resource.get("resourceType") == "Task"]
 
 
 def _about_one_patient(found: Sequence[Record]) -> None:
