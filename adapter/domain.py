@@ -30,7 +30,6 @@ from adapter.dates import Moment
 from adapter.errors import Fault, Invalid
 from adapter.sweden import HsaId, Mode, OrganisationNumber, check_person_number, identifier_systems
 
-
 T = TypeVar("T")
 
 

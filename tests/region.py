@@ -81,7 +81,12 @@ async def region(folder, *, clock=None, transport=None, **more):
 
 
 def patient(number="191212121212", **more):
-    return {"identity": {"kind": "personnummer", "number": number}, "given_names": ["Tolvan"], "family_name": "Tolvansson", **more}
+    return {
+        "identity": {"kind": "personnummer", "number": number},
+        "given_names": ["Tolvan"],
+        "family_name": "Tolvansson",
+        **more,
+    }
 
 
 def parties(number="191212121212"):
@@ -92,7 +97,12 @@ def parties(number="191212121212"):
     }
 
 
-STAFF = {"hsa_id": "TSTNMT2321000016-105P", "given_names": ["Karin"], "family_name": "Koordinator", "phone": "010-123 45 67"}
+STAFF = {
+    "hsa_id": "TSTNMT2321000016-105P",
+    "given_names": ["Karin"],
+    "family_name": "Koordinator",
+    "phone": "010-123 45 67",
+}
 
 
 def consent(value, kind, *, version=1, number="191212121212", **more):
