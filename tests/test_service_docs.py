@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import region as r
 from service_world import serving
 
 from adapter.service import create_app
@@ -49,7 +50,7 @@ def test_the_search_of_the_page_is_answered(world):
 
 
 def test_the_page_names_every_property_of_the_queue(world):
+    world.hand_over(r.submission(r.intervention("i"), i=["fk"]))
     shown = world.call("journal", "GET", "/queue").json()
-    assert shown["messages"]
     for each in (shown["messages"][0], shown["destinations"][0]):
         assert all(f"`{name}`" in PAGE for name in each)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 import region as r
@@ -205,6 +206,38 @@ def test_a_resource_alone_is_created_with_its_provenance(world):
     assert place.endswith("/_history/1")
     assert answer.headers["etag"] == 'W/"1"'
     assert received(world)["alone"]["record"]["provider"] == {"hsa_id": IDS_OF["region-b"]}
+
+
+def plan(value):
+    return {
+        "record": "CarePlan",
+        "id": {"system": r.IDS, "value": value},
+        "kind": "rehabiliteringsplan",
+        "title": "Plan",
+        "state": "active",
+        **r.parties(),
+        "author": r.STAFF,
+        "created_on": "2026-11-20",
+    }
+
+
+def test_a_record_that_a_resource_contains_needs_its_own_provenance_too(world):
+    both = bundle(of_region_b(r.intervention("outer")), of_region_b(plan("inner")))
+    whole = json.dumps([entry["resource"] for entry in both["entry"]])
+    for entry in both["entry"][1:]:
+        name = entry["request"]["url"]
+        whole = whole.replace(f'"{name}"', f'"#{name.partition("/")[2]}"')
+    task, *others = json.loads(whole.replace(f'"{both["entry"][0]["request"]["url"]}"', '"#"'))
+    provenances = [each for each in others if each["resourceType"] == "Provenance"]
+    assert len(provenances) == 2
+    before = world.stored()
+    (of_the_task,) = [each for each in provenances if each["target"][0]["reference"] == "#"]
+    alone_inside = task | {"contained": [each for each in others if each not in provenances or each is of_the_task]}
+    assert refused(world, world.send(alone_inside, path="/fhir/Task"), before) == (400, "record.required")
+    answer = world.send(task | {"contained": others}, path="/fhir/Task")
+    assert answer.status_code == 201
+    assert answer.headers["location"].partition("/fhir/")[2].startswith("Task/")
+    assert {"outer", "inner"} <= received(world).keys()
 
 
 def test_without_provenance_nobody_knows_whose_a_resource_is(world):

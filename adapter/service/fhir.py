@@ -113,6 +113,7 @@ async def search(call: Call, caller: Caller) -> Response:
 
 async def search_by_address(call: Call, _: Caller) -> Response:
     fault = Fault("exchange.search-by-post", _type(call))
+    call.visit.code = fault.code
     return answers.outcome(call.request, fault.entry.status, [fault], headers={"Allow": "POST"})
 
 
@@ -140,7 +141,7 @@ async def _write(  # noqa: PLR0913  what a write is
         if otherwise and conflict.first.code == "store.stale-version":
             raise Conflict(Fault(otherwise, resource_type)) from None
         raise
-    (written,) = received.written
+    written = received.written[0]  # a record that it contains comes after it
     headers = {
         "Location": f"{_base(call)}/{packages.location(written, logical_id)}",
         "ETag": packages.etag(written.version),
