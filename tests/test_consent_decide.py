@@ -339,6 +339,32 @@ def test_where_dates_cannot_tell_which_is_newer_only_what_both_open_is_open():
     assert decided(CARE, [one, other]).categories == {d.Category.ADMINISTRATIVE, d.Category.SCHEDULE}
 
 
+def test_a_consent_that_is_replaced_is_not_among_those_that_allowed_it():
+    older, newer = consent(value="c1"), consent(value="c2", given_on="2026-01-02")
+    assert decided(CARE, [older, newer]).consents == ((f"{newer.id.system}|c2", 1),)
+    assert len(decided(CARE, [older, newer.model_copy(update={"given_on": older.given_on})]).consents) == 2
+
+
+def test_two_words_at_one_instant_are_not_told_apart():
+    instant = Moment("2026-03-01T12:00:00.000000+01:00")
+    withdrawn = consent(value="c1", state="withdrawn", withdrawn=d.Withdrawal(on=instant, by="patient"))
+    assert decided(CARE, [withdrawn, consent(value="c2", given_on=instant)]).reason is Reason.CONSENT_WITHDRAWN
+    assert (
+        len(decided(CARE, [consent(value="c1", given_on=instant), consent(value="c2", given_on=instant)]).consents) == 2
+    )
+    after = Moment("2026-03-01T12:00:00.000001+01:00")
+    assert decided(CARE, [withdrawn, consent(value="c2", given_on=after)]).permitted
+
+
+def test_the_nearest_of_several_is_the_one_given_last():
+    period = d.Period(end=Moment("2026-05-01"))
+    expired = [
+        consent(value=value, given_on=day, period=period) for value, day in (("c1", "2026-01-01"), ("c2", "2026-02-01"))
+    ]
+    [(_, named)] = changes(decided(CARE, expired))
+    assert named["rule"].endswith("|c2 version 1")
+
+
 def test_a_consent_renewed_in_advance_leaves_the_present_one_in_force():
     present = consent(value="c1", period=d.Period(end=Moment("2026-06-30")))
     coming = consent(value="c2", given_on="2026-05-20", period=d.Period(start=Moment("2026-07-01")))
