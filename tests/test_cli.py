@@ -582,6 +582,7 @@ def test_an_installation_starts_well_and_nothing_of_it_is_replaced(run, tmp_path
 def test_the_settings_are_shown_without_secrets_and_with_what_the_environment_says(run, region, monkeypatch):
     monkeypatch.setenv("KOORD_SERVER__PORT", "8555")
     monkeypatch.setenv("KOORD_CONFIG", str(region))
+    monkeypatch.setenv("KOORD_DEBUG", "1")
     shown = run("config", "show")
     assert shown.json()["server"]["port"] == 8555
     assert (region.parent / "store.keys").read_text().split('"')[1] not in shown.text
