@@ -531,6 +531,7 @@ class FkSignal(Part):
     contact_wished: Channel | None = None
     noted_on: Moment
     consent: BusinessId | None = None
+    consent_given_on: Moment | None = None
 
 
 class Offer(Part):

@@ -279,6 +279,7 @@ def fk_signals():
         contact_wished=optional(st.sampled_from(d.Channel)),
         noted_on=moments(),
         consent=optional(business_ids()),
+        consent_given_on=optional(moments()),
     )
 
 

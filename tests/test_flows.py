@@ -266,3 +266,23 @@ def test_every_fault_of_a_submission_is_told_at_once(tmp_path):
     places = run(go())
     assert "records[1].kind" in places
     assert len([place for place in places if place.startswith("records[0].")]) >= 5
+
+
+@pytest.mark.parametrize(("more", "outcome"), [({}, "withheld"), ({"provider": r.PROVIDER}, "delivered")])
+def test_an_outer_block_leaves_a_unit_of_our_own_provider_open_once_the_settings_say_whose_it_is(
+    tmp_path, more, outcome
+):
+    unit = {"id": "unit-2", "recipient": "vard", "hsa_id": "TSTNMT2321000016-A002", "url": "http://127.0.0.1:1/u", "network": "loopback", "production": False}  # fmt: skip
+    block = {
+        "record": "Block",
+        "id": {"system": r.IDS, "value": "b"},
+        "kind": "outer",
+        "set_on": "2026-01-01",
+        **r.parties(),
+    }
+
+    async def go():
+        async with r.region(tmp_path, destinations=[unit | more]) as adapter:
+            return await sent(adapter, r.submission(INTERVENTIONS, block, r.intervention(), i1=["unit-2"]))
+
+    assert run(go())["unit-2"][0] == outcome

@@ -183,7 +183,7 @@ def recipient_of(destination: Destination) -> Recipient:
         type=destination.recipient,
         organisation_number=destination.organisation_number,
         hsa_id=destination.hsa_id,
-        provider_hsa_id=destination.hsa_id if destination.recipient == "vard" else None,
+        provider_hsa_id=(destination.provider or destination.hsa_id) if destination.recipient == "vard" else None,
         allows_protected_identity=destination.allows_protected_identity,
         format=destination.format,
     )

@@ -125,6 +125,8 @@ class Destination(_Part):
     id: Name
     recipient: Recipient
     hsa_id: HsaId | None = None
+    provider: HsaId | None = None
+    """The care provider that a unit in care belongs to; ``hsa_id`` itself if left out. An outer spärr asks for it."""
     organisation_number: OrganisationNumber | None = None
     binding: Literal["rest"] = "rest"
     url: Url
@@ -290,6 +292,8 @@ def _hsa_ids(settings: Settings) -> Iterator[tuple[str, HsaId]]:
     for number, destination in enumerate(settings.destinations):
         if destination.hsa_id is not None:
             yield f"destinations[{number}].hsa_id", destination.hsa_id
+        if destination.provider is not None:
+            yield f"destinations[{number}].provider", destination.provider
     for number, peer in enumerate(settings.peers):
         if peer.hsa_id is not None:
             yield f"peers[{number}].hsa_id", peer.hsa_id
