@@ -58,7 +58,9 @@ def _model(resource: Resource) -> Model:
 
 def _place(name: str, location: Iterable[str | int]) -> str:
     """Where something was found, without names that are no element's: those may be anything."""
-    return ".".join([name, *(str(step) if str(step).isidentifier() or isinstance(step, int) else "-" for step in location)])
+    return ".".join(
+        [name, *(str(step) if str(step).isidentifier() or isinstance(step, int) else "-" for step in location)]
+    )
 
 
 def _resources(number: int, model: Model) -> list[Resource]:
