@@ -116,7 +116,7 @@ def _store_withdrawal(tx, adapter):
 
     record, _ = read_record(r.withdrawn(COLLABORATE))
     records.put(
-        tx, adapter.new_record("local", record), source="local", request_id="x", origin="local", now=adapter.clock()
+        tx, adapter.new_record("@local", record), source="@local", request_id="x", origin="local", now=adapter.clock()
     )
 
 
@@ -197,7 +197,7 @@ def test_a_disclosure_is_entered_with_recipient_consents_and_categories(tmp_path
         async with r.region(tmp_path) as adapter:
             await sent(adapter, r.submission(INTERVENTIONS, COLLABORATE, r.intervention(), i1=["employer"]))
             message = (await adapter.store.read(quarantine.messages, now=adapter.clock()))[0]
-            consent_id = adapter.record_id("local", _business_id("c-c"))
+            consent_id = adapter.record_id("@local", _business_id("c-c"))
             entered = await adapter.store.read(disclosures.on_consent, consent_id)
             verified = await adapter.store.read(audit.verify_chain)
             return message, entered, verified
@@ -286,3 +286,16 @@ def test_an_outer_block_leaves_a_unit_of_our_own_provider_open_once_the_settings
             return await sent(adapter, r.submission(INTERVENTIONS, block, r.intervention(), i1=["unit-2"]))
 
     assert run(go())["unit-2"][0] == outcome
+
+
+def test_no_peer_can_be_named_so_that_it_writes_over_our_own_records(tmp_path):
+    from adapter.flows.adapter import LOCAL
+
+    peer = {
+        "id": LOCAL,
+        "role": "care-provider",
+        "hsa_id": "TSTNMT2321000131-J001",
+        "organisation": "TSTNMT2321000131-B000",
+    }
+    with pytest.raises(ValueError, match="peers"):
+        r.settings(tmp_path, peers=[peer])

@@ -64,7 +64,7 @@ def world(tmp_path_factory):
 
 
 def filled(world, path):
-    logical_id = world.adapter.record_id("local", BusinessId(system=r.IDS, value="i"))
+    logical_id = world.adapter.record_id("@local", BusinessId(system=r.IDS, value="i"))
     return path.replace("{type}", "Task").replace("{id}", "fk" if "destinations" in path else logical_id)
 
 

@@ -33,7 +33,7 @@ def world(tmp_path_factory):
 
 
 def logical_id(world, value):
-    return world.adapter.record_id("local", BusinessId(system=r.IDS, value=value))
+    return world.adapter.record_id("@local", BusinessId(system=r.IDS, value=value))
 
 
 def search(world, number, *, caller="region-b", resource_type="Task", system=PERSONNUMMER, **headers):

@@ -25,8 +25,8 @@ from adapter.transport import Transport
 from adapter.transport.rest import Rest
 from adapter.wire import json
 
-LOCAL: Final = "local"
-"""The source of what the local system hands over; peers are sources by their id."""
+LOCAL: Final = "@local"
+"""The source of what the local system hands over. Peers are sources by their id, and no id in the settings can be this."""
 
 
 def _now() -> datetime:
@@ -139,7 +139,7 @@ class Adapter:
 
     def snapshot(self, record: Record, stored: records.Snapshot) -> Snapshot:
         """The patient's consents and blocks as the gate reads them: our own only, never what a peer has written."""
-        ours = [self.record(version) for version in stored.records if version.origin == LOCAL]
+        ours = [self.record(version) for version in stored.records if version.origin == "local"]
         return Snapshot(
             patient=record.patient.identity,
             consent_version=stored.consent_version,
