@@ -7,6 +7,7 @@ import re
 import time
 from decimal import Decimal
 from functools import cache
+from random import Random
 
 import fhirpathpy
 import pytest
@@ -26,10 +27,14 @@ from adapter.wire import json
 from tests.fhir_generated import KNOWN, Maker
 
 CANARY = "Kanariefagel"
+CODES = set(codes())
 XHTML = 'xmlns="http://www.w3.org/1999/xhtml"'
 KIND = "https://koord.example/fhir/CodeSystem/intervention-kind"
 KVA = "urn:oid:1.2.752.116.1.3.2.1.4"
-PERSON = {"reference": "Patient/p1", "identifier": {"system": "http://electronichealth.se/identifier/personnummer", "value": "191212121212"}}
+PERSON = {
+    "reference": "Patient/p1",
+    "identifier": {"system": "http://electronichealth.se/identifier/personnummer", "value": "191212121212"},
+}
 
 
 def task(**more):
@@ -38,7 +43,14 @@ def task(**more):
 
 def consent(**more):
     code = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]}
-    return {"resourceType": "Consent", "status": "active", "scope": code, "category": [code], "patient": PERSON, "policyRule": {"text": "x"}} | more
+    return {
+        "resourceType": "Consent",
+        "status": "active",
+        "scope": code,
+        "category": [code],
+        "patient": PERSON,
+        "policyRule": {"text": "x"},
+    } | more
 
 
 def care_plan(**more):
@@ -46,7 +58,9 @@ def care_plan(**more):
 
 
 def bundle(*resources, **more):
-    entries = [{"fullUrl": f"https://a.example/fhir/{r['resourceType']}/{n}", "resource": r} for n, r in enumerate(resources)]
+    entries = [
+        {"fullUrl": f"https://a.example/fhir/{r['resourceType']}/{n}", "resource": r} for n, r in enumerate(resources)
+    ]
     return {"resourceType": "Bundle", "type": "collection", "entry": entries} | more
 
 
@@ -172,7 +186,9 @@ def test_at_least_28_kinds_of_fault_are_planted():
 
 
 def test_all_faults_are_told_at_once():
-    wrong = task(status="x", intent="y", authoredOn="z", statuz=1, owner={"reference": "Task/1"}, note=[{"texd": "x"}], for_=1)
+    wrong = task(
+        status="x", intent="y", authoredOn="z", statuz=1, owner={"reference": "Task/1"}, note=[{"texd": "x"}], for_=1
+    )
     assert len(told(wrong)) == 7
     assert len(validate(bundle(wrong, wrong))) == 2 * len(validate(wrong))
 
@@ -180,7 +196,7 @@ def test_all_faults_are_told_at_once():
 @pytest.mark.parametrize(("resource", "fault"), PLANTED.values(), ids=PLANTED)
 def test_every_fault_has_its_row_its_reason_and_a_place_that_fhirpath_can_read(resource, fault):
     for found in validate(resource, rules=RULES):
-        assert found.code in codes()
+        assert found.code in CODES
         assert found.says("sv")
         assert "{" not in found.says("en") + found.do("sv")
         assert found.why
@@ -257,28 +273,32 @@ def test_what_another_implementation_refuses_we_refuse(resource, fault):
         assert validate(resource)
 
 
-def mutations(value):
-    """Copies of a resource with one thing in it turned into something else."""
-    yield from (None, 0, -1, Decimal("1.5"), True, "", "x", " ", [], {}, [None], [[]], {"a": 1}, {"resourceType": "Task"})
-    if isinstance(value, dict):
-        for name, child in value.items():
-            yield {k: v for k, v in value.items() if k != name}
-            yield {**value, "_" + name: child}
-            yield from ({**value, name: inner} for inner in mutations(child))
-    elif isinstance(value, list):
-        yield value + value
-        for index, child in enumerate(value):
-            yield from ([*value[:index], inner, *value[index + 1 :]] for inner in mutations(child))
+def mutated(value, random):
+    """A copy of a resource with one thing in it turned into something else."""
+    if isinstance(value, dict | list) and value and random.random() < 0.85:
+        if isinstance(value, dict):
+            name = random.choice(sorted(value))
+            if random.random() < 0.2:
+                return {**value, random.choice(("_" + name, name.lstrip("_"), "id", "extension")): value[name]}
+            return {**value, name: mutated(value[name], random)}
+        index = random.randrange(len(value))
+        return (
+            value + value
+            if random.random() < 0.2
+            else [*value[:index], mutated(value[index], random), *value[index + 1 :]]
+        )
+    return random.choice(
+        (None, 0, -1, Decimal("1.5"), True, "", "x", " ", [], {}, [None], [[]], {"a": 1}, {"resourceType": "Task"})
+    )
 
 
 @pytest.mark.parametrize("name", ["Task", "Consent", "CarePlan", "Bundle", "Patient", "Provenance"])
 def test_nothing_that_json_can_hold_breaks_the_validator(name):
-    @given(st.integers(0, 2**32), st.randoms(use_true_random=False))
-    def survives(seed, random):
-        mutants = list(mutations(Maker(seed, 0.2).resource(name)))
-        for mutant in random.sample(mutants, min(60, len(mutants))):
-            for fault in validate(mutant, rules=RULES):
-                assert fault.code in codes()
+    @given(st.integers(0, 2**32))
+    def survives(seed):
+        resource, random = Maker(seed, 0.3).resource(name), Random(seed)
+        for _ in range(40):
+            assert {fault.code for fault in validate(mutated(resource, random), rules=RULES)} <= CODES
 
     survives()
 
@@ -316,7 +336,9 @@ def oracle(constraint, value):
     """What FHIRPath says; None where it cannot tell (a comparison of dates of different precision)."""
     value = copy.deepcopy(value)
     node = value if "resourceType" in value else ResourceNode.create_node(value, constraint.path)
-    result = compiled(constraint.expression)(node, {"resource": value, "rootResource": value, "ucum": "http://unitsofmeasure.org"})
+    result = compiled(constraint.expression)(
+        node, {"resource": value, "rootResource": value, "ucum": "http://unitsofmeasure.org"}
+    )
     return bool(result[0]) if result else None
 
 
@@ -380,7 +402,9 @@ def test_one_time_is_after_another_only_if_it_certainly_is(start, end, after):
     assert is_after(start, end) is after
 
 
-@pytest.mark.parametrize("kind", sorted(set(FORMATS) & {"id", "oid", "uuid", "date", "dateTime", "instant", "time", "code"}))
+@pytest.mark.parametrize(
+    "kind", sorted(set(FORMATS) & {"id", "oid", "uuid", "date", "dateTime", "instant", "time", "code"})
+)
 def test_our_formats_are_no_wider_than_those_of_the_specification(kind):
     ours, theirs = re.compile(FORMATS[kind]), re.compile(KNOWN.pattern(kind))
 
@@ -416,7 +440,20 @@ def test_a_narrative_holds_harmless_xhtml_and_nothing_else(inner, rule):
     assert broken_rule(KNOWN, f"<div {XHTML}>{inner}</div>") == rule
 
 
-@pytest.mark.parametrize("div", ["", "x", "<div>x</div>", f"<p {XHTML}>x</p>", f" <div {XHTML}>x</div>", f"<div {XHTML}>x</div> ", f"<div {XHTML}>x</div><div {XHTML}>x</div>", '<div xmlns="urn:x">x</div>', f"<div {XHTML}/>x"])
+@pytest.mark.parametrize(
+    "div",
+    [
+        "",
+        "x",
+        "<div>x</div>",
+        f"<p {XHTML}>x</p>",
+        f" <div {XHTML}>x</div>",
+        f"<div {XHTML}>x</div> ",
+        f"<div {XHTML}>x</div><div {XHTML}>x</div>",
+        '<div xmlns="urn:x">x</div>',
+        f"<div {XHTML}/>x",
+    ],
+)
 def test_a_narrative_is_one_div_in_the_namespace_of_xhtml(div):
     assert broken_rule(KNOWN, div) == "txt-1"
 
@@ -472,7 +509,11 @@ SIGNS = {
 
 
 @pytest.mark.parametrize("resource", SIGNS.values(), ids=SIGNS)
-@pytest.mark.parametrize("wrap", [lambda r: r, bundle, lambda r: task(contained=[r]), lambda r: bundle(bundle(r))], ids=["alone", "bundle", "contained", "deep"])
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda r: r, bundle, lambda r: task(contained=[r]), lambda r: bundle(bundle(r))],
+    ids=["alone", "bundle", "contained", "deep"],
+)
 def test_every_sign_of_a_diagnosis_is_found(resource, wrap):
     faults = diagnosis_content(wrap(resource))
     assert faults
@@ -507,16 +548,42 @@ def test_what_only_looks_like_a_diagnosis_passes(resource):
 
 
 def test_a_sign_is_told_by_its_place():
-    found = validate(bundle(task(), task(input=[{"type": {"text": "a"}, "valueString": "F32.1"}], _description={"extension": [{"url": "u", "valueString": "F32"}]})), rules=["koord-no-diagnosis"])
-    assert [fault.where for fault in found] == ["Bundle.entry[1].resource.input[0].value", "Bundle.entry[1].resource.description.extension[0].value"]
+    found = validate(
+        bundle(
+            task(),
+            task(
+                input=[{"type": {"text": "a"}, "valueString": "F32.1"}],
+                _description={"extension": [{"url": "u", "valueString": "F32"}]},
+            ),
+        ),
+        rules=["koord-no-diagnosis"],
+    )
+    assert [fault.where for fault in found] == [
+        "Bundle.entry[1].resource.input[0].value",
+        "Bundle.entry[1].resource.description.extension[0].value",
+    ]
 
 
-@pytest.mark.parametrize("system", [KVA, "urn:oid:1.2.752.116.1.1.1.1.1", "https://www.socialstyrelsen.se/statistik-och-data/klassifikationer-och-koder/kva/"])
+@pytest.mark.parametrize(
+    "system",
+    [
+        KVA,
+        "urn:oid:1.2.752.116.1.1.1.1.1",
+        "https://www.socialstyrelsen.se/statistik-och-data/klassifikationer-och-koder/kva/",
+    ],
+)
 def test_an_intervention_is_coded_with_gc001_beside_its_kind(system):
     kind, kva = {"system": KIND, "code": "personal-support"}, {"system": system, "code": "GC001"}
     assert validate(task(code={"coding": [kind, kva]}), rules=["koord-gc001"]) == []
-    for codings in ([kind], [kind, {**kva, "code": "DV077"}], [kind, {"code": "GC001"}], [kind, {**kva, "system": "urn:x"}]):
-        assert told(bundle(task(code={"coding": codings})), rules=["koord-gc001"]) == {("fhir.gc001", "Bundle.entry[0].resource.code")}
+    for codings in (
+        [kind],
+        [kind, {**kva, "code": "DV077"}],
+        [kind, {"code": "GC001"}],
+        [kind, {**kva, "system": "urn:x"}],
+    ):
+        assert told(bundle(task(code={"coding": codings})), rules=["koord-gc001"]) == {
+            ("fhir.gc001", "Bundle.entry[0].resource.code")
+        }
     assert validate(task(code={"text": "another Task"}), rules=["koord-gc001"]) == []
 
 
@@ -524,7 +591,12 @@ def test_an_intervention_is_coded_with_gc001_beside_its_kind(system):
 def test_the_patient_is_given_by_reference_and_by_identity_number(make, element):
     kind = make()["resourceType"]
     assert validate(make(), rules=["koord-subject"]) == []
-    for given_as in ({"reference": "Patient/1"}, {"identifier": PERSON["identifier"]}, {"reference": "Patient/1", "identifier": {"value": "x"}}, {"display": "x"}):
+    for given_as in (
+        {"reference": "Patient/1"},
+        {"identifier": PERSON["identifier"]},
+        {"reference": "Patient/1", "identifier": {"value": "x"}},
+        {"display": "x"},
+    ):
         assert told(make(**{element: given_as}), rules=["koord-subject"]) == {("fhir.subject", f"{kind}.{element}")}
         assert validate(make(**{element: given_as})) == []
 
@@ -548,10 +620,10 @@ def test_a_thousand_entries_take_no_longer_than_a_thousand_times_one():
     validate(many)
 
     def took(resource, times):
-        started = time.perf_counter()
+        started = time.process_time()
         for _ in range(times):
             validate(resource)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     assert took(many, 1) < 3 * took(one, 1_000)
 
@@ -568,6 +640,6 @@ def test_a_thousand_entries_take_no_longer_than_a_thousand_times_one():
     ids=range(18),
 )  # fmt: skip
 def test_a_hostile_value_is_judged_quickly(resource):
-    started = time.perf_counter()
+    started = time.process_time()
     validate(resource, rules=RULES)
-    assert time.perf_counter() - started < 1.5
+    assert time.process_time() - started < 1.5

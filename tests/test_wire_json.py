@@ -225,10 +225,10 @@ def test_there_are_more_than_a_hundred_hostile_bodies():
 
 @pytest.mark.parametrize("data", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_hostile_body_is_refused_quickly_and_without_repeating_it(data):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(Unreadable) as refusal:
         wire.read(data, limits=SMALL)
-    assert time.perf_counter() - started < 0.25
+    assert time.process_time() - started < 0.25
     for fault in refusal.value.faults:
         assert fault.entry.status in (400, 413)
         told = f"{refusal.value!r} {fault} {fault.as_line('sv')} {fault.as_line('en')}"

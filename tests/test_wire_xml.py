@@ -213,10 +213,10 @@ def test_there_are_more_than_forty_hostile_texts():
 
 @pytest.mark.parametrize("data", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_hostile_text_is_refused_quickly_and_without_repeating_it(data):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(Unreadable) as refusal:
         xml.read(data, limits=SMALL)
-    assert time.perf_counter() - started < 0.25
+    assert time.process_time() - started < 0.25
     for fault in refusal.value.faults:
         told = f"{refusal.value!r} {fault} {fault.as_line('sv')} {fault.as_line('en')}"
         assert CANARY not in told
@@ -231,9 +231,9 @@ def test_a_hostile_text_is_refused_quickly_and_without_repeating_it(data):
     ids=("two long values", "many elements"),
 )  # fmt: skip
 def test_a_large_body_costs_in_proportion(inner, seconds):
-    started = time.perf_counter()
+    started = time.process_time()
     xml.read(task(inner))
-    assert time.perf_counter() - started < seconds
+    assert time.process_time() - started < seconds
 
 
 def test_a_long_list_of_primitives_is_read_in_linear_time():
@@ -241,9 +241,9 @@ def test_a_long_list_of_primitives_is_read_in_linear_time():
         data = (
             '<Patient xmlns="http://hl7.org/fhir"><name>' + '<given value="x"/>' * count + "</name></Patient>"
         ).encode()
-        started = time.perf_counter()
+        started = time.process_time()
         xml.read(data)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     took(100)
     assert took(40_000) < 40 * max(took(4_000), 0.001)

@@ -55,12 +55,18 @@ _ICD: Final = r"(?:[A-TV-Z][0-9]{2}(?:\.?[0-9X]{1,2}[A-Z]?|\.?[A-Z]|\.-)?|[acf-r
 _ICD_CODE: Final = re.compile(_ICD)
 _ICD_IN_TEXT: Final = re.compile(rf"(?<![\w.]){_ICD}(?!\w|\.[0-9])")
 _MAYBE_ICD: Final = re.compile(r"[A-Za-z][0-9]{2}")
-_NO_TEXT: Final = re.compile(
-    r"[a-z][a-z0-9+.-]{0,20}://\S+|urn:\S+|[^\s@]{1,64}@[^\s@]{1,255}"  # addresses
-    r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
-    r"|SE[0-9]{10}-[A-Z0-9]+"  # HSA-ids
-    r"|(?<![0-9.])[0-9]{1,20}(?:\.[0-9]{1,20}){3,}"  # object identifiers
+_NO_TEXT: Final = tuple(
+    (mark, re.compile(pattern))
+    for mark, pattern in (
+        ("://", r"(?<![a-z])[a-z][a-z0-9+.-]{0,20}://\S+"),
+        ("urn:", r"urn:\S+"),
+        ("@", r"(?<![^\s@])[^\s@]{1,64}@[^\s@]{1,255}"),
+        ("-", r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"),
+        ("SE", r"SE[0-9]{10}-[A-Z0-9]+"),  # HSA-ids
+        (".", r"(?<![0-9.])[0-9]{1,20}(?:\.[0-9]{1,20}){3,}"),  # object identifiers
+    )
 )
+"""Identifiers and addresses in prose, each with a mark without which there is none."""
 _TAG: Final = re.compile(r"<[^<>]*>")
 _SPOKEN: Final = re.compile(r"""\s(?:title|alt|summary|abbr)\s*=\s*("[^"]*"|'[^']*')""")
 """The attributes of XHTML that a reader is shown or told."""
@@ -181,7 +187,12 @@ def _tells(name: str, text: str) -> bool:
 
 def _in_prose(text: str) -> bool:
     plain = _plain(text)
-    return _MAYBE_ICD.search(plain) is not None and _ICD_IN_TEXT.search(_NO_TEXT.sub(" ", plain)) is not None
+    if not _MAYBE_ICD.search(plain):
+        return False
+    for mark, pattern in _NO_TEXT:
+        if mark in plain:
+            plain = pattern.sub(" ", plain)
+    return _ICD_IN_TEXT.search(plain) is not None
 
 
 def _plain(text: str) -> str:
