@@ -7,10 +7,10 @@ write the bytes, read them again and look a last time, seal. It runs at every at
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from hashlib import blake2b, sha256
 from pathlib import Path
 from secrets import token_bytes
 from traceback import extract_tb
@@ -82,7 +82,7 @@ class Gate:
         if len(id_key) < 32:
             raise ValueError("an id key has at least 32 bytes")
         self._senders = tuple(senders)
-        self._id_key = id_key
+        self._id_key = sha256(id_key).digest()
         self._mapper = mapper
         self._sealer = Sealer(seal_key or token_bytes(32))
         self._policy = disclosure.load()
@@ -217,7 +217,7 @@ class Gate:
 
         def keyed(resource_type: str, business_key: str) -> str:
             text = f"{destination}|{resource_type}|{business_key}".encode()
-            return str(UUID(bytes=hmac.digest(self._id_key, text, "sha256")[:16], version=5))
+            return str(UUID(bytes=blake2b(text, key=self._id_key, digest_size=16).digest(), version=5))
 
         return keyed
 
