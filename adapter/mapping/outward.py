@@ -144,7 +144,7 @@ class _Construction:
 
     def _row(self, row: Row, indexes: Indexes, value: Any) -> None:
         if row.party:
-            needed = row.category is Category.ADMINISTRATIVE or row.path.leaf.min > 0
+            needed = row.category is Category.ADMINISTRATIVE
             reference = self.writing.party(self.writing.tables.parties[row.party], value, needed=needed)
             if reference is None:
                 return
