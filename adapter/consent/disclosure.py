@@ -65,6 +65,11 @@ class Disclosure:
     care: bool = False
     marks: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def usual_purpose(self) -> Purpose:
+        """The purpose of a send whose sender names none."""
+        return next(purpose for purpose in Purpose if purpose in self.purposes)
+
 
 @dataclass(frozen=True, slots=True)
 class Disclosures:

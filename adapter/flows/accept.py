@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from pydantic import Field, TypeAdapter
 
+from adapter.consent import disclosure
 from adapter.domain import (
     BusinessId,
     Consent,
@@ -162,7 +163,7 @@ async def _sends(adapter: Adapter, submission: Submission, taken: Sequence[Recor
             if recipient is None:
                 faults.append(Fault("exchange.unknown-recipient", f"send[{number}].to[{place}]"))
                 continue
-            purpose = delivery.purpose or adapter.usual_purpose(recipient)
+            purpose = delivery.purpose or disclosure.load().of[recipient.type].usual_purpose
             sends.append(Send(name, patient_key, (record_id,), purpose, correlation_id))
     if faults:
         raise Invalid(faults)

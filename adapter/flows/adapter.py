@@ -10,10 +10,9 @@ from random import Random, SystemRandom
 from typing import Final, Self
 from uuid import UUID
 
-from adapter.consent import disclosure
 from adapter.consent.gate import Cleared, Gate
 from adapter.consent.policy import Recipient, Snapshot
-from adapter.domain import Block, BusinessId, Consent, Purpose, Record, read_record, written_record
+from adapter.domain import Block, BusinessId, Consent, Record, read_record, written_record
 from adapter.errors import Conflict, Fault
 from adapter.mapping import Mapper
 from adapter.settings import Destination, Settings
@@ -22,7 +21,6 @@ from adapter.store.records import NewRecord, RecordRef, Version
 from adapter.sweden import person_key
 from adapter.tables import load
 from adapter.transport import Transport
-from adapter.transport.rest import Rest
 from adapter.wire import json
 
 LOCAL: Final = "@local"
@@ -63,6 +61,10 @@ class Adapter:
             Misconfigured: keys, tables or destinations cannot be used.
             StoreFault: the store cannot be opened.
         """
+        if transport is None:
+            from adapter.transport.rest import Rest  # noqa: PLC0415  most of the import time, and not every command sends
+
+            transport = Rest(settings, clock=clock)
         keys = load_keys(settings.store.key_file)
         mapper = Mapper(load(overlays=settings.overlays))
         store = Store.open(settings.store.path, keys)
@@ -79,14 +81,13 @@ class Adapter:
                 mapper=mapper,
             ),
             recipients={d.id: recipient_of(d) for d in settings.destinations},
-            transport=transport or Rest(settings, clock=clock),
+            transport=transport,
             clock=clock,
         )
 
     async def close(self) -> None:
         """Let go of connections and the store."""
-        if isinstance(self.transport, Rest):
-            await self.transport.aclose()
+        await self.transport.aclose()
         self.store.close()
 
     # names in the store
@@ -154,11 +155,6 @@ class Adapter:
             RecordRef(self.record_id(LOCAL, BusinessId(system=system, value=value)), version)
             for (system, _, value), version in named
         )
-
-    def usual_purpose(self, recipient: Recipient) -> Purpose:
-        """The purpose for a type of recipient where the sender names none: the first that its disclosure table allows."""
-        allowed = disclosure.load().of[recipient.type].purposes
-        return next(purpose for purpose in Purpose if purpose in allowed)
 
     # waking the dispatcher
 

@@ -35,7 +35,7 @@ def preview(  # noqa: PLR0913  named by the caller
     return gate.clear(
         record,
         destination=recipient,
-        purpose=purpose or _usual_purpose(recipient.type),
+        purpose=purpose or disclosure.load().of[recipient.type].usual_purpose,
         snapshot=Snapshot(
             patient=record.patient.identity,
             consent_version=1,
@@ -46,8 +46,3 @@ def preview(  # noqa: PLR0913  named by the caller
         request_id=str(uuid4()),
         correlation_id=str(uuid4()),
     )
-
-
-def _usual_purpose(recipient_type: str) -> Purpose:
-    allowed = disclosure.load().of[recipient_type].purposes
-    return next(purpose for purpose in Purpose if purpose in allowed)

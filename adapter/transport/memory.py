@@ -72,6 +72,9 @@ class Memory:
         """What the receiver holds, each message once, in the order of arrival."""
         return tuple(self._receivers[destination].held.values())
 
+    async def aclose(self) -> None:
+        """What the receivers hold stays."""
+
     async def send(self, cleared: Cleared) -> Receipt:
         verify(cleared)
         receiver = self._receivers.get(cleared.destination)

@@ -68,6 +68,10 @@ class Transport(Protocol):
         """
         ...
 
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
