@@ -299,3 +299,11 @@ def test_no_peer_can_be_named_so_that_it_writes_over_our_own_records(tmp_path):
     }
     with pytest.raises(ValueError, match="peers"):
         r.settings(tmp_path, peers=[peer])
+
+
+@pytest.mark.parametrize("state", ["sparrad", "samtycke-aterkallat", "vantar-pa-samtycke"])
+def test_an_outside_actor_never_hears_that_there_is_a_block_or_that_a_consent_is_gone(tmp_path, state):
+    wanted = r.submission(INTERVENTIONS, COLLABORATE, r.intervention(business_state=state), i1=["employer", "region-b"])
+    outcomes, held = scenario(tmp_path, wanted)
+    assert outcomes == {"employer": ("withheld", "UNEXPECTED_CONTENT"), "region-b": ("delivered", None)}
+    assert held["employer"] == []
