@@ -70,22 +70,24 @@ def delivered(tmp_path, url, **more):
     return asyncio.run(go())
 
 
+KINDS = ("Task", "CarePlan", "Goal", "Provenance", "Patient", "Organization", "PractitionerRole", "Practitioner")
+
+
 def held(url):
-    """Everything that the journal system holds of our kinds, as its own bytes, read strictly."""
-    found = []
-    for kind in (
-        "Task",
-        "CarePlan",
-        "Goal",
-        "Provenance",
-        "Patient",
-        "Organization",
-        "PractitionerRole",
-        "Practitioner",
-    ):
-        answer = httpx.get(f"{url}/{kind}?_count=200", headers={"Accept": "application/fhir+json"}, trust_env=False)
-        found += [entry["resource"] for entry in json.read(answer.content).get("entry", [])]
-    return found
+    """What the journal system holds of our records, as its own bytes read strictly: each focus, and what is linked to it."""
+    everything = {}
+    for kind in KINDS:
+        answer = httpx.get(f"{url}/{kind}?_count=500", headers={"Accept": "application/fhir+json"}, trust_env=False)
+        for entry in json.read(answer.content).get("entry", []):
+            everything[f"{kind}/{entry['resource']['id']}"] = entry["resource"]
+    links = {
+        name: set(re.findall(r'"reference":"([^"]+)"', json.write(each).decode())) for name, each in everything.items()
+    }
+    ours = {n for n, each in everything.items() if any(i.get("system") == r.IDS for i in each.get("identifier", []))}
+    ours |= {n for n in everything if n.startswith("Provenance") and links[n] & ours}
+    while more := {to for name in ours for to in links[name]} - ours:
+        ours |= more
+    return [everything[name] for name in sorted(ours)]
 
 
 def test_packages_are_delivered_read_back_by_a_foreign_client_and_pulled_in_unchanged(tmp_path, journal_system):
