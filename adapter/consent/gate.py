@@ -142,10 +142,13 @@ class Gate:
             for record, logical_id in zip(records, ids or [""] * len(records), strict=True):
                 decision = self._decision(record, reader, purpose, snapshot, now)
                 try:
-                    if decision.permitted:
-                        kept.append((record, decision, self._package(record, reader, decision, logical_id)))
-                    else:
+                    if not decision.permitted:
                         withheld.append(attempt.withheld(decision))
+                        continue
+                    package = self._package(record, reader, decision, logical_id)
+                    # Looked at alone first, so that one that must not leave takes no other with it.
+                    self._body(transaction(package), reader, [record], decision)
+                    kept.append((record, decision, package))
                 except _StoppedError as stopped:
                     withheld.append(attempt.stopped(decision, stopped))
             if not kept:

@@ -138,6 +138,8 @@ class _Package:
             return False
         if (inner == "identifier.value" and kind == "Patient") or inner in _OF_THE_PATIENT:
             return not self.identity or _bare(value) != self.own_number
+        if len(value) < _SHORTEST and value.isascii():
+            return False
         text = _plain(_UUID.sub("", value))
         bare = _bare(text)
         own = (self.own_number, self.own_number[2:])[: 1 + self.own_number.isdigit()]
@@ -149,6 +151,8 @@ class _Package:
         return any(luhn(number[-10:]) and number not in own for number in shaped)
 
 
+_SHORTEST = 10
+"""Signs of the shortest identity number. Other alphabets have signs that stand for several digits, so only ASCII counts."""
 _LINKS = ("reference", "request.url", "fullUrl")
 _OF_THE_PATIENT = {f"{name}.identifier.value" for name in ("for", "subject", "patient")}
 _NUMBERS = ("identifier.value", "telecom.value")
@@ -169,6 +173,8 @@ def _bare(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Wide, circled and other digits as ASCII; marks and invisible signs left out."""
+    if text.isascii():
+        return text
     if text.isascii():
         return text
     folded = unicodedata.normalize("NFKC", text)

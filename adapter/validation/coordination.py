@@ -211,15 +211,22 @@ def _decoded(text: str) -> str:
         return ""
 
 
-def _resources(value: Any, steps: Steps) -> Iterator[tuple[Steps, Json]]:
-    if isinstance(value, dict):
-        if isinstance(value.get("resourceType"), str):
-            yield steps, value
-        for name, child in value.items():
-            yield from _resources(child, (*steps, name))
-    elif isinstance(value, list):
-        for index, child in enumerate(value):
-            yield from _resources(child, (*steps, index))
+def _resources(resource: Any, steps: Steps) -> Iterator[tuple[Steps, Json]]:
+    """A resource and those in it, where FHIR lets resources stand: contained, in a Bundle's entries, in Parameters."""
+    if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
+        return
+    yield steps, resource
+    for index, inner in enumerate(_list(resource, "contained")):
+        yield from _resources(inner, (*steps, "contained", index))
+    for name in ("entry", "parameter"):
+        for index, item in enumerate(_list(resource, name)):
+            if isinstance(item, dict):
+                yield from _resources(item.get("resource"), (*steps, name, index, "resource"))
+
+
+def _list(resource: Json, name: str) -> list[Any]:
+    items = resource.get(name)
+    return items if isinstance(items, list) else []
 
 
 def _is_coded(code: Any) -> bool:
