@@ -24,6 +24,13 @@ format: .venv/ready
 bench: .venv/ready
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
+docs: .venv/ready
+	@$(BIN)/koord tables --out docs/mapping
+
+# Pins and hashes only; needs uv (https://docs.astral.sh/uv/).
+lock:
+	uv pip compile --quiet --no-header --universal --python-version 3.11 --group dev --generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml --output-file requirements.lock
+
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "koord needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 3; }
 	@$(PYTHON) -m venv .venv || { echo "Python has no venv here. On Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf .venv; exit 3; }
