@@ -302,3 +302,14 @@ def offers(draw):
 
 def records():
     return interventions() | consents() | blocks() | care_plans() | fk_signals() | offers()
+
+
+KINDS = {
+    "Intervention": interventions,
+    "Consent": consents,
+    "Block": blocks,
+    "CarePlan": care_plans,
+    "FkSignal": fk_signals,
+    "Offer": offers,
+}
+"""The strategy of every record kind."""

@@ -19,20 +19,12 @@ from adapter.tables import load
 from adapter.validation import validate
 
 MAPPER = Mapper(load())
-KINDS = {
-    "Intervention": strategies.interventions,
-    "Consent": strategies.consents,
-    "Block": strategies.blocks,
-    "CarePlan": strategies.care_plans,
-    "FkSignal": strategies.fk_signals,
-    "Offer": strategies.offers,
-}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", strategies.KINDS)
 @given(data=st.data())
 def test_what_goes_out_comes_back_the_same(kind, data):
-    record = data.draw(KINDS[kind]())
+    record = data.draw(strategies.KINDS[kind]())
     reading = MAPPER.from_fhir(MAPPER.to_fhir(record).resources)
     assert reading.records == (record,)
     assert reading.losses == ()
@@ -44,7 +36,7 @@ def test_a_record_survives_its_json_form(record):
 
 
 def resources_of_a(kind, data):
-    record = data.draw(KINDS[kind]())
+    record = data.draw(strategies.KINDS[kind]())
     return record, [copy.deepcopy(resource) for resource in MAPPER.to_fhir(record).resources]
 
 
@@ -68,7 +60,7 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", strategies.KINDS)
 @given(data=st.data())
 def test_what_no_row_reads_is_named_and_the_rest_is_read_as_before(kind, data):
     record, resources = resources_of_a(kind, data)
@@ -89,7 +81,7 @@ def test_what_no_row_reads_is_named_and_the_rest_is_read_as_before(kind, data):
     assert {re.sub(r"\[\d+\]", "", loss.where) for loss in reading.losses} == added
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", strategies.KINDS)
 @given(data=st.data())
 def test_a_modifier_that_nobody_knows_refuses_the_resource(kind, data):
     _, resources = resources_of_a(kind, data)

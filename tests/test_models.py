@@ -17,20 +17,12 @@ from adapter.models import from_models, to_models
 from adapter.tables import load
 
 MAPPER = Mapper(load())
-KINDS = {
-    "Intervention": strategies.interventions,
-    "Consent": strategies.consents,
-    "Block": strategies.blocks,
-    "CarePlan": strategies.care_plans,
-    "FkSignal": strategies.fk_signals,
-    "Offer": strategies.offers,
-}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", strategies.KINDS)
 @given(data=st.data())
 def test_fhir_resources_accepts_every_resource_of_every_record_and_gives_it_back(kind, data):
-    package = MAPPER.to_fhir(data.draw(KINDS[kind]()))
+    package = MAPPER.to_fhir(data.draw(strategies.KINDS[kind]()))
     assert from_models(to_models(package)) == tuple(normalised(resource) for resource in package.resources)
 
 
