@@ -33,6 +33,7 @@ lock:
 
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "koord needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 3; }
+	@echo "Building .venv from the lock file: a minute or two, once."
 	@$(PYTHON) -m venv .venv || { echo "Python has no venv here. On Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf .venv; exit 3; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
