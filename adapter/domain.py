@@ -28,7 +28,7 @@ from pydantic import (
 
 from adapter.dates import Moment
 from adapter.errors import Fault, Invalid
-from adapter.sweden import HsaId, Mode, OrganisationNumber, check_person_number, identifier_systems
+from adapter.sweden import HsaId, Mode, OrganisationNumber, check_person_number
 
 T = TypeVar("T")
 
@@ -620,8 +620,3 @@ def _fault(found: Any) -> Fault:
 def _name(step: str) -> str:
     """A field's name from a document, as far as it may be repeated in an error: never a number."""
     return step if _NAME.match(step) else "(not a name)"
-
-
-def person_kinds() -> list[str]:
-    """The kinds of identity number a person can have."""
-    return [key for key, system in identifier_systems().items() if system.person]
