@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import oracle
 
 from adapter.consent import disclosure
-from adapter.consent.decide import Directive, Request, Source, decide
+from adapter.consent.decide import Request, decide
+from adapter.consent.directives import Directive, Source
 from adapter.consent.explanation import explain
 from adapter.consent.rules import ActorPattern, DataPattern, Effect, Meaning, Party, Rule, Span, Subject
 

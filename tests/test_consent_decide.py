@@ -39,7 +39,8 @@ from rule_trees import as_asked, as_rule, random_question, random_rule
 
 from adapter import domain as d
 from adapter.consent import disclosure, policy
-from adapter.consent.decide import Reason, Status, decide
+from adapter.consent.decide import Reason, decide
+from adapter.consent.directives import Status
 from adapter.consent.explanation import changes, explain, explain_text, law
 from adapter.consent.rules import ActorPattern, DataPattern, Dialect, Effect, Meaning, Rule, Span, evaluate
 from adapter.dates import STOCKHOLM, Moment

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
+from adapter.consent.directives import LAW, Directive, Source, Status
 from adapter.consent.disclosure import PATIENT, Disclosure, Disclosures
 from adapter.consent.rules import (
     Answer,
     Asked,
     Coding,
-    Dialect,
     Effect,
     Party,
-    Rule,
     Span,
     Step,
     Subject,
@@ -28,9 +27,6 @@ from adapter.consent.rules import (
     evaluate,
 )
 from adapter.domain import BlockKind, Category
-
-LAW = "law"
-"""The kind of a directive that a statute, not a consent, makes."""
 
 
 class Reason(StrEnum):
@@ -71,52 +67,6 @@ class Reason(StrEnum):
     def code(self) -> str:
         """The stable code in the message catalogue."""
         return "gate." + self.value.lower().replace("_", "-")
-
-
-class Source(StrEnum):
-    CONSENT = "Consent"
-    BLOCK = "Block"
-    LAW = "law"
-
-
-class Status(StrEnum):
-    ACTIVE = "active"
-    WITHDRAWN = "withdrawn"
-    ENTERED_IN_ERROR = "entered-in-error"
-
-
-@dataclass(frozen=True, slots=True)
-class Directive:
-    """
-    One consent, spärr or statute in the internal form.
-
-    ``dated``: when it was given or, withdrawn, when that was. ``line``: the recipients it speaks of, empty for all of
-    its kind; of one line the newest is the only source of permission. ``custodian``: the care provider, empty where it
-    does not matter. ``categories``: what it opens or closes, None for everything. ``refusal``: why it cannot be read.
-    """
-
-    source: Source
-    id: str
-    version: int
-    kind: str
-    patient: str
-    rule: Rule
-    dated: Span
-    custodian: str = ""
-    status: Status = Status.ACTIVE
-    line: frozenset[str] = frozenset()
-    categories: frozenset[Category] | None = None
-    dialect: Dialect = Dialect.TREE
-    refusal: str = ""
-
-    @property
-    def name(self) -> str:
-        return f"{self.source.value} {self.id} version {self.version}"
-
-    @property
-    def spoken(self) -> tuple[datetime, str]:
-        """Later ones are nearer to what the patient wants now; the name settles what dates cannot."""
-        return self.dated.end or datetime.max.replace(tzinfo=UTC), self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from adapter.consent.decide import Decision, Finding, Missing, Reason, Source
+from adapter.consent.decide import Decision, Finding, Missing, Reason
+from adapter.consent.directives import Source
 from adapter.consent.disclosure import PATIENT
 from adapter.consent.rules import Step
 from adapter.domain import ActorCategory, Category

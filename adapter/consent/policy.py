@@ -15,7 +15,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from adapter.consent.decide import LAW, Directive, Request, Source, Status
+from adapter.consent.decide import Request
+from adapter.consent.directives import LAW, Directive, Source, Status
 from adapter.consent.disclosure import PATIENT
 from adapter.consent.rules import (
     ActorPattern,
