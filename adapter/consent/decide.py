@@ -29,6 +29,10 @@ from adapter.consent.rules import (
 from adapter.domain import BlockKind, Category
 
 
+GENERIC = "generic-1"
+"""The policy of ``generic``, by name and version."""
+
+
 class Reason(StrEnum):
     """Every outcome of the gate. Stable; sentences and paragraphs of law are in ``adapter/messages/gate.toml``."""
 
@@ -149,6 +153,34 @@ def decide(
         return Decision(False, Reason.GATE_ERROR, request, subject, now, policy.version)
 
 
+def generic(directives: Iterable[Directive], request: Request, subject: Subject, now: datetime) -> Decision:
+    """
+    Decide by the consents alone, for consents of unknown origin: no prohibitions, no tenant, no kinds of recipient.
+
+    PERMITTED, CONSENT_UNINTERPRETABLE, CONSENT_REFUSED, or NO_CONSENT when nobody said anything. Never raises: what goes
+    wrong inside is a denial, ``GATE_ERROR``.
+    """
+    facts = (request, subject, now, GENERIC)
+    try:
+        return _generic(directives, facts)
+    except Exception:  # noqa: BLE001  whatever is wrong, the answer is no
+        return Decision(False, Reason.GATE_ERROR, *facts)
+
+
+def _generic(directives: Iterable[Directive], facts: tuple[Request, Subject, datetime, str]) -> Decision:
+    request, subject, now, _ = facts
+    findings = _findings(directives, request, subject, now)
+    if any(found.out is Reason.CONSENT_UNINTERPRETABLE for found in findings):
+        return Decision(False, Reason.CONSENT_UNINTERPRETABLE, *facts, findings=findings)
+    if any(found.denies for found in findings):
+        return Decision(False, Reason.CONSENT_REFUSED, *facts, findings=findings)
+    opening = [_sources(findings, "", _permits(n)) for n in range(len(request.purposes) or 1)]
+    if not all(opening):
+        return Decision(False, Reason.NO_CONSENT, *facts, findings=findings)
+    consents = sorted({(directive.id, directive.version) for sources in opening for directive, _ in sources})
+    return Decision(True, Reason.PERMITTED, *facts, consents=tuple(consents), findings=findings)
+
+
 _OUTRIGHT = frozenset({"MODIFIER_EXTENSION", "IMPLICIT_RULES"})
 """Refusals that come before any other look at a consent: they may change what every element of it means."""
 
@@ -190,11 +222,8 @@ def _decide(
     prohibited = _prohibited(disclosure, request, subject)
     if prohibited is not None:
         return Decision(False, prohibited, *facts)
-    findings = tuple(
-        _finding(each, request, subject, now)
-        for each in sorted(directives, key=lambda each: (each.source, each.id, each.version))
-        if each.source is not Source.LAW or disclosure.opened_by is None
-    )
+    heard = (each for each in directives if each.source is not Source.LAW or disclosure.opened_by is None)
+    findings = _findings(heard, request, subject, now)
     denial = _denied(findings)
     opened = _Opened.find(findings, disclosure, request)
     if denial is not None or opened.missing:
@@ -234,6 +263,14 @@ def _prohibited(disclosure: Disclosure, request: Request, subject: Subject) -> R
         Reason.DECEASED: subject.deceased,
     }
     return next((reason for reason, holds in prohibitions.items() if holds), None)
+
+
+def _findings(
+    directives: Iterable[Directive], request: Request, subject: Subject, now: datetime
+) -> tuple[Finding, ...]:
+    """What each directive says, in an order that does not depend on theirs."""
+    ordered = sorted(directives, key=lambda each: (each.source, each.id, each.version))
+    return tuple(_finding(each, request, subject, now) for each in ordered)
 
 
 def _finding(directive: Directive, request: Request, subject: Subject, now: datetime) -> Finding:
