@@ -28,7 +28,6 @@ from adapter.consent.rules import (
 )
 from adapter.domain import BlockKind, Category
 
-
 GENERIC = "generic-1"
 """The policy of ``generic``, by name and version."""
 
