@@ -21,8 +21,8 @@ from typing import Any
 Json = dict[str, Any]
 
 RESOURCES = (
-    "AuditEvent", "Binary", "Bundle", "CapabilityStatement", "CarePlan", "CareTeam", "Condition", "Consent", "DocumentReference", "Goal",
-    "Medication", "MessageHeader", "OperationOutcome", "Organization", "Parameters", "Patient", "Practitioner", "PractitionerRole",
+    "AuditEvent", "Binary", "Bundle", "CapabilityStatement", "CarePlan", "CareTeam", "Communication", "Condition", "Consent", "DocumentReference",
+    "Goal", "Medication", "MessageHeader", "OperationOutcome", "Organization", "Parameters", "Patient", "Practitioner", "PractitionerRole",
     "Provenance", "RelatedPerson", "Task",
 )  # fmt: skip
 BASE = "http://hl7.org/fhir/StructureDefinition/"
