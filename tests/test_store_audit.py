@@ -8,7 +8,7 @@ from store_world import OTHER, PERSON, World
 from adapter.store import audit
 from adapter.store.audit import Break, Entry
 
-COLUMNS = ("at", "event", "who", "what", "patient_key", "outcome", "reason", "details", "previous", "hash")
+COLUMNS = ("at", "event", "who", "what", "patient_key", "outcome", "reason", "details", "unit", "previous", "hash")
 
 
 @pytest.fixture
@@ -16,7 +16,14 @@ def world():
     made = World()
     for number in range(6):
         entry = Entry(
-            "record.accepted", "local", f"record-{number}", "refused", "why", made.patient(), b"words %d" % number
+            "record.accepted",
+            "local",
+            f"record-{number}",
+            "refused",
+            "why",
+            made.patient(),
+            b"words %d" % number,
+            "SE2321000016-10B2",
         )
         made.do(audit.append, [entry], now=made.later(seconds=1))
     yield made
@@ -49,7 +56,7 @@ def test_a_changed_value_in_any_column_of_any_row_is_found(world, column, row):
     assert row in {found.sequence for found in breaks(world)}
 
 
-@pytest.mark.parametrize("column", ["patient_key", "details"])
+@pytest.mark.parametrize("column", ["patient_key", "details", "unit"])
 def test_a_value_that_was_taken_away_is_found(world, column):
     world.sql(f"UPDATE audit SET {column} = NULL WHERE sequence = 3")
     assert breaks(world) == (Break(3, "altered"),)
@@ -72,13 +79,15 @@ def test_a_deleted_row_is_found_even_if_the_rest_closes_up(world, row):
 def test_an_inserted_row_is_found(world):
     for moved in range(6, 3, -1):
         world.sql("UPDATE audit SET sequence = sequence + 1 WHERE sequence = ?", moved)
-    world.sql(f"INSERT INTO audit SELECT 4, {', '.join(COLUMNS)} FROM audit WHERE sequence = 3")
+    world.sql(
+        f"INSERT INTO audit (sequence, {', '.join(COLUMNS)}) SELECT 4, {', '.join(COLUMNS)} FROM audit WHERE sequence = 3"
+    )
     assert Break(4, "altered") in breaks(world)
 
 
 def test_a_row_added_at_the_end_without_the_key_is_found(world):
     world.sql(
-        "INSERT INTO audit SELECT 7, at, event, who, what, patient_key, outcome, reason, details, hash, randomblob(32) FROM audit WHERE sequence = 6"
+        f"INSERT INTO audit (sequence, {', '.join(COLUMNS)}) SELECT 7, at, event, who, what, patient_key, outcome, reason, details, unit, hash, randomblob(32) FROM audit WHERE sequence = 6"
     )
     assert breaks(world) == (Break(7, "altered"),)
 
@@ -92,7 +101,7 @@ def test_two_rows_that_changed_places_are_found(world):
 
 def test_a_row_of_another_place_with_a_right_hash_of_its_own_is_found_by_its_link(world):
     [row] = world.sql(
-        "SELECT sequence, at, event, who, what, patient_key, outcome, reason, details FROM audit WHERE sequence = 4"
+        "SELECT sequence, at, event, who, what, patient_key, outcome, reason, details, unit FROM audit WHERE sequence = 4"
     )
     elsewhere = bytes(31) + b"\1"
     hashed = world.keys.chain(elsewhere, audit._canonical(row))
@@ -106,7 +115,7 @@ def test_a_chain_made_anew_without_the_key_is_found(world):
     stranger = some_keys(2)
     previous = bytes(32)
     for row in world.sql(
-        "SELECT sequence, at, event, who, what, patient_key, outcome, reason, details FROM audit ORDER BY sequence"
+        "SELECT sequence, at, event, who, what, patient_key, outcome, reason, details, unit FROM audit ORDER BY sequence"
     ):
         hashed = stranger.chain(previous, audit._canonical(row))
         world.sql("UPDATE audit SET previous = ?, hash = ? WHERE sequence = ?", previous, hashed, row[0])
@@ -139,8 +148,9 @@ def test_entries_can_be_paged_and_of_one_patient(world):
 
 
 def test_two_rows_never_have_the_same_canonical_form_by_shifting_text_between_columns():
-    assert audit._canonical((1, 2, "ab", "c")) != audit._canonical((1, 2, "a", "bc"))
-    assert audit._canonical((1, None)) != audit._canonical((1, "null"))
+    assert audit._canonical((1, 2, "ab", "c", None)) != audit._canonical((1, 2, "a", "bc", None))
+    assert audit._canonical((1, None, None)) != audit._canonical((1, "null", None))
+    assert audit._canonical((1, None, "unit")) != audit._canonical((1, "unit", None))
 
 
 def test_what_is_shown_of_an_entry_holds_neither_words_nor_patient(world):

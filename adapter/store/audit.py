@@ -20,7 +20,7 @@ from adapter.store.database import Row, Transaction
 from adapter.store.instants import instant, micros
 
 _START = bytes(32)
-_ROWS = "SELECT sequence, at, event, who, what, patient_key, outcome, reason, details, previous, hash FROM audit"
+_ROWS = "SELECT sequence, at, event, who, what, patient_key, outcome, reason, details, unit, previous, hash FROM audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Entry:
     """
     What happened: ``event`` (code), ``who`` (client, operator or "adapter"), ``what`` (message, record or destination id).
 
-    ``outcome`` is "ok" or "refused"; ``reason`` a stable code; ``details`` bytes that are sealed.
+    ``outcome`` is "ok" or "refused"; ``reason`` a stable code; ``details`` bytes that are sealed; ``unit`` the HSA-id of
+    the care unit where it was done, None where it concerns no care unit.
     """
 
     event: str
@@ -38,6 +39,7 @@ class Entry:
     reason: str = ""
     patient_key: str | None = field(default=None, repr=False)
     details: bytes | None = field(default=None, repr=False)
+    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,17 @@ def append(tx: Transaction, entries: Sequence[Entry], *, now: datetime) -> None:
             entry.outcome,
             entry.reason,
             details,
+            entry.unit,
         )
         hashed = tx.keys.chain(previous, _canonical(row))
         tx.run(
-            "INSERT INTO audit VALUES (:sequence, :at, :event, :who, :what, :patient_key, :outcome, :reason, :details, :previous, :hash)",
+            """
+            INSERT INTO audit
+                (sequence, at, event, who, what, patient_key, outcome, reason, details, unit, previous, hash)
+            VALUES (
+                :sequence, :at, :event, :who, :what, :patient_key, :outcome, :reason, :details, :unit, :previous, :hash
+            )
+            """,
             sequence=sequence,
             at=at,
             event=entry.event,
@@ -99,6 +108,7 @@ def append(tx: Transaction, entries: Sequence[Entry], *, now: datetime) -> None:
             outcome=entry.outcome,
             reason=entry.reason,
             details=details,
+            unit=entry.unit,
             previous=previous,
             hash=hashed,
         )
@@ -123,24 +133,27 @@ def verify_chain(tx: Transaction) -> Verified:
     count, expected, previous = 0, 1, _START
     for row in tx.each(_ROWS + " ORDER BY sequence"):
         count += 1
-        sequence, linked, hashed = row[0], row[9], row[10]
+        sequence, linked, hashed = row[0], row[10], row[11]
         if sequence != expected:
             breaks.append(Break(sequence, "missing"))
         elif linked != previous:
             breaks.append(Break(sequence, "unlinked"))
-        if hashed != tx.keys.chain(linked, _canonical(row[:9])):
+        if hashed != tx.keys.chain(linked, _canonical(row[:10])):
             breaks.append(Break(sequence, "altered"))
         expected, previous = sequence + 1, hashed
     return Verified(count, previous, tuple(breaks))
 
 
 def _canonical(row: Row) -> bytes:
+    """A row from its sequence to its unit. Without a unit it is written as it was before there were units."""
+    *values, unit = row
+    written = values if unit is None else [*values, unit]
     return json.dumps(
-        [value.hex() if isinstance(value, bytes) else value for value in row], separators=(",", ":")
+        [value.hex() if isinstance(value, bytes) else value for value in written], separators=(",", ":")
     ).encode()
 
 
 def _written(tx: Transaction, row: Row) -> Written:
-    sequence, at, event, who, what, patient_key, outcome, reason, details = row[:9]
+    sequence, at, event, who, what, patient_key, outcome, reason, details, unit = row[:10]
     opened = None if details is None else tx.keys.open(details, "audit", sequence)
-    return Written(sequence, instant(at), Entry(event, who, what, outcome, reason, patient_key, opened))
+    return Written(sequence, instant(at), Entry(event, who, what, outcome, reason, patient_key, opened, unit))

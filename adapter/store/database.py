@@ -14,7 +14,7 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Container, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -96,7 +96,9 @@ class Store:
     @classmethod
     def open(cls, path: Path, keys: Keys, *, group: int = GROUP) -> Self:
         """
-        Open the store, or make it if there is no file (mode 0600). ``group``: the most writes that share a commit.
+        Open the store, or make it if there is no file (mode 0600). One of an older version gets what it lacks.
+
+        ``group``: the most writes that share a commit.
 
         Raises:
             StoreFault: ``store.newer-schema``, ``store.foreign-file``, ``store.wrong-key``, ``store.corrupt``,
@@ -276,35 +278,49 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(path: Path, keys: Keys) -> None:
+    """Make the store, or make an older one this version's: all of it in one transaction."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = _connect(path)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not tables:
-            _make(connection, keys)
-        elif "store_info" not in tables:
+        present = _present(connection)
+        if not present:
+            _grow(connection, present)
+            connection.execute("INSERT INTO store_info VALUES (1, ?, ?, ?)", (schema.SCHEMA_VERSION, *keys.checks()))
+        elif "store_info" not in present:
             raise StoreFault(Fault("store.foreign-file"))
-        _check(connection, keys)
+        elif _checked(connection, keys) < schema.SCHEMA_VERSION:
+            _grow(connection, present)
+            connection.execute("UPDATE store_info SET schema_version = ?", (schema.SCHEMA_VERSION,))
         connection.execute("COMMIT")
     finally:
         connection.close()
 
 
-def _make(connection: sqlite3.Connection, keys: Keys) -> None:
-    for statement in schema.statements():
+def _present(connection: sqlite3.Connection) -> dict[str, set[str]]:
+    """The tables and indexes of a database, each with its columns (an index: none)."""
+    names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
+    return {
+        name: {column for (column,) in connection.execute("SELECT name FROM pragma_table_info(?)", (name,))}
+        for name in names
+    }
+
+
+def _grow(connection: sqlite3.Connection, present: Mapping[str, Container[str]]) -> None:
+    for statement in schema.statements(present):
         connection.execute(statement)
-    connection.execute("INSERT INTO store_info VALUES (1, ?, ?, ?)", (schema.SCHEMA_VERSION, *keys.checks()))
 
 
-def _check(connection: sqlite3.Connection, keys: Keys) -> None:
+def _checked(connection: sqlite3.Connection, keys: Keys) -> int:
+    """The version of the schema of a store that is ours to open."""
     version, body_check, index_check = connection.execute(
         "SELECT schema_version, body_check, index_check FROM store_info"
     ).fetchone()
-    if version != schema.SCHEMA_VERSION:
+    if version > schema.SCHEMA_VERSION:
         raise StoreFault(
             Fault("store.newer-schema", named=(("found", str(version)), ("known", str(schema.SCHEMA_VERSION))))
         )
     if not keys.fit(body_check, index_check):
         raise StoreFault(Fault("store.wrong-key"))
+    return int(version)

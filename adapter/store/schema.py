@@ -7,6 +7,8 @@ The SQL elsewhere in this package is written by hand, in the dialect that SQLite
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -21,9 +23,10 @@ from sqlalchemy import (
     literal_column,
 )
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Raised by every release that adds a table, a column or an index. Nothing is ever taken away or given another meaning."""
 
 _number = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
 _metadata = MetaData()
@@ -200,6 +203,7 @@ _table(
     clustered=True,
 )
 
+# unit came with version 2: last, as in a store that got it afterwards.
 _table(
     "audit",
     _whole("sequence", key=True),
@@ -213,6 +217,21 @@ _table(
     _bytes("details", null=True),  # sealed
     _bytes("previous"),
     _bytes("hash"),
+    _text("unit", null=True),
+    Index("audit_by_time", "at"),
+)
+
+# Signed statements about the audit log. content: SHA-256 of the exported lines of the rows since the checkpoint before.
+_table(
+    "audit_checkpoint",
+    _whole("number", key=True),
+    _whole("at"),
+    _whole("rows"),
+    _bytes("head"),
+    _bytes("content"),
+    _bytes("previous"),
+    _text("key_id"),
+    _bytes("signature"),
 )
 
 # Partial indexes, one per question of the dispatcher; plain ones for people who look.
@@ -227,16 +246,39 @@ Index("record_by_origin", _record.origin, _record.sequence)
 Index("record_of_patient", _record.patient_key, _record.kind, sqlite_where=_newest, postgresql_where=_newest)
 _outbox = _metadata.tables["outbox"].c
 Index("outbox_by_state", _outbox.state, _outbox.destination, _outbox.id)
+_audit = _metadata.tables["audit"].c
+_of_somebody = _audit.patient_key.is_not(None)
+Index(
+    "audit_of_patient",
+    _audit.patient_key,
+    _audit.sequence,
+    sqlite_where=_of_somebody,
+    postgresql_where=_of_somebody,
+)
 
 
-def statements() -> list[str]:
-    """The DDL that makes an empty SQLite database a store, in order."""
+def statements(present: Mapping[str, Container[str]] | None = None) -> list[str]:
+    """
+    The DDL that makes a SQLite database a store of this version, in order: the tables, columns and indexes that it lacks.
+
+    ``present``: the tables and indexes that are there, each with its columns. A column that is added to a table that is
+    there takes NULL.
+    """
+    there = present or {}
     dialect = sqlite.dialect()
-    made: list[str] = []
+    made: list[CreateTable | CreateIndex | str] = []
     for table in _metadata.sorted_tables:
-        made.append(str(CreateTable(table).compile(dialect=dialect)))
+        if table.name not in there:
+            made.append(CreateTable(table))
+        else:
+            columns = (column for column in table.columns if column.name not in there[table.name])
+            made += [
+                f"ALTER TABLE {table.name} ADD COLUMN {CreateColumn(column).compile(dialect=dialect)}"
+                for column in columns
+            ]
         made += [
-            str(CreateIndex(index).compile(dialect=dialect))
-            for index in sorted(table.indexes, key=lambda index: str(index.name))
+            CreateIndex(index)
+            for index in sorted(table.indexes, key=lambda one: str(one.name))
+            if index.name not in there
         ]
-    return made
+    return [each if isinstance(each, str) else str(each.compile(dialect=dialect)) for each in made]
