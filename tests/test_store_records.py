@@ -153,3 +153,29 @@ def test_what_is_shown_of_a_record_holds_neither_body_nor_patient(world):
     shown = repr(record) + repr(world.do(records.get, "plan")) + repr(world.do(records.consents, world.patient()))
     assert "secret" not in shown
     assert world.patient() not in shown
+
+
+_writes = st.tuples(
+    st.sampled_from([PERSON, OTHER]),
+    st.sampled_from(["Consent", "Block", "CarePlan"]),
+    st.sampled_from("ab"),
+    st.sampled_from([b"1", b"2", b"3"]),
+)
+
+
+@given(writes=st.lists(_writes, max_size=20))
+def test_the_consents_of_every_moment_can_be_had_again(writes):
+    """After each write the newest consents of both patients are noted; in the end each of them comes back by its number."""
+    world = World()
+    people = (PERSON, OTHER)
+    noted = {}
+    for person, kind, name, body in writes:
+        world.accept(world.record(f"{kind}-{name}-{person}", body, kind=kind, identity=person))
+        for each in people:
+            snapshot = world.do(records.consents, world.patient(each))
+            assert noted.setdefault((each, snapshot.consent_version), snapshot) == snapshot
+    for (person, version), snapshot in noted.items():
+        assert world.do(records.consents_at, world.patient(person), version) == snapshot
+    for person in people:
+        assert world.do(records.consents_at, world.patient(person), 0) == records.Snapshot(0, ())
+    world.close()

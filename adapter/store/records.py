@@ -178,6 +178,29 @@ def consents(tx: Transaction, patient_key: str) -> Snapshot:
     return Snapshot(consent_version(tx, patient_key), tuple(_opened(tx, row) for row in rows))
 
 
+def consents_at(tx: Transaction, patient_key: str, version: int) -> Snapshot:
+    """
+    What ``consents`` gave when the patient's consent version was ``version``: of the first so many versions of the
+    patient's consents and blocks, in the order they were committed, the newest of each.
+    """
+    rows = tx.all(
+        _VERSION
+        + """
+        WHERE sequence IN (
+            SELECT max(sequence) FROM (
+                SELECT sequence, record_id FROM record WHERE record_id IN (
+                    SELECT record_id FROM record
+                    WHERE patient_key = :patient_key AND newest = 1 AND kind IN ('Consent', 'Block'))
+                ORDER BY sequence LIMIT :version)
+            GROUP BY record_id)
+        ORDER BY record_id
+        """,
+        patient_key=patient_key,
+        version=version,
+    )
+    return Snapshot(version, tuple(_opened(tx, row) for row in rows))
+
+
 def consent_version(tx: Transaction, patient_key: str) -> int:
     """The number that fences the patient's sends; 0 before there is a consent or block."""
     row = tx.one("SELECT consent_version FROM patient WHERE patient_key = :patient_key", patient_key=patient_key)
