@@ -244,12 +244,20 @@ def reclaim(tx: Transaction, *, owner: str) -> int:
 
 
 def begin(  # noqa: PLR0913  named by the caller
-    tx: Transaction, claim: Claim, *, consent_version: int, body_digest: bytes, request_id: str, now: datetime
+    tx: Transaction,
+    claim: Claim,
+    *,
+    consent_version: int,
+    body_digest: bytes,
+    request_id: str,
+    now: datetime,
+    basis: bytes | None = None,
 ) -> Begun:
     """
     Commit that an attempt starts, before its first byte.
 
     ``consent_version`` is the snapshot's that the gate decided on; ``request_id`` comes from ``Claim.request_id_for``.
+    ``basis``: what else the decision was made on; it is sealed with the attempt.
 
     Raises:
         Conflict: ``store.request-id-reused``: this request id has carried another body.
@@ -275,8 +283,8 @@ def begin(  # noqa: PLR0913  named by the caller
     _close_unfinished(tx, claim.message, at)
     tx.run(
         """
-        INSERT INTO attempt (outbox_id, n, at, status, exposed, consent_version, request_id, body_digest)
-        VALUES (:message, :n, :at, 'started', 'perhaps', :consent_version, :request_id, :body_digest)
+        INSERT INTO attempt (outbox_id, n, at, status, exposed, consent_version, request_id, body_digest, basis)
+        VALUES (:message, :n, :at, 'started', 'perhaps', :consent_version, :request_id, :body_digest, :basis)
         """,
         message=claim.message,
         n=attempts + 1,
@@ -284,6 +292,7 @@ def begin(  # noqa: PLR0913  named by the caller
         consent_version=consent_version,
         request_id=request_id,
         body_digest=body_digest,
+        basis=_sealed(tx, basis, "basis", claim.message, attempts + 1),
     )
     tx.run(
         """
@@ -306,11 +315,13 @@ def complete(  # noqa: PLR0913  named by the caller
     entries: Sequence[audit.Entry],
     now: datetime,
     explanation: bytes | None = None,
+    basis: bytes | None = None,
 ) -> bool:
     """
     Commit how it went, with its disclosure and audit entries, and let the lane go.
 
-    ``attempt`` is ``Begun.attempt``, or None if nothing was begun. ``explanation`` (the gate's) is sealed with the attempt.
+    ``attempt`` is ``Begun.attempt``, or None if nothing was begun. ``explanation`` (the gate's) is sealed with the attempt;
+    so is ``basis``, as in ``begin``, if nothing was begun.
     False: the fence is not ours any more and nothing was written; the attempt stays "perhaps exposed".
 
     Raises:
@@ -333,7 +344,7 @@ def complete(  # noqa: PLR0913  named by the caller
     at = micros(now)
     state, reason, exposed = _told(outcome)
     if attempt is None:
-        attempt = _unbegun(tx, claim.message, request_id, at)
+        attempt = _unbegun(tx, claim.message, request_id, at, basis)
         exposed = "no"
     tx.run(
         """
@@ -346,7 +357,7 @@ def complete(  # noqa: PLR0913  named by the caller
         status=state,
         reason=reason,
         exposed=exposed,
-        explanation=None if explanation is None else tx.keys.seal(explanation, "attempt", claim.message, attempt),
+        explanation=_sealed(tx, explanation, "attempt", claim.message, attempt),
     )
     if isinstance(outcome, Retry):
         tx.run("UPDATE outbox SET reason = :reason WHERE id = :message", message=claim.message, reason=reason)
@@ -510,7 +521,7 @@ def _told(outcome: Outcome) -> tuple[str, str | None, str]:
     return outcome.state, outcome.reason, "no"
 
 
-def _unbegun(tx: Transaction, message: int, request_id: str, at: int) -> int:
+def _unbegun(tx: Transaction, message: int, request_id: str, at: int, basis: bytes | None) -> int:
     """A row for an attempt that ended before it began; its number."""
     _close_unfinished(tx, message, at)
     row = tx.one(
@@ -519,13 +530,21 @@ def _unbegun(tx: Transaction, message: int, request_id: str, at: int) -> int:
     )
     n = int(row[0]) if row else 0
     tx.run(
-        "INSERT INTO attempt (outbox_id, n, at, status, exposed, request_id) VALUES (:message, :n, :at, 'started', 'no', :request_id)",
+        """
+        INSERT INTO attempt (outbox_id, n, at, status, exposed, request_id, basis)
+        VALUES (:message, :n, :at, 'started', 'no', :request_id, :basis)
+        """,
         message=message,
         n=n,
         at=at,
         request_id=request_id,
+        basis=_sealed(tx, basis, "basis", message, n),
     )
     return n
+
+
+def _sealed(tx: Transaction, body: bytes | None, *place: str | int) -> bytes | None:
+    return None if body is None else tx.keys.seal(body, *place)
 
 
 def _close_unfinished(tx: Transaction, message: int, at: int) -> None:

@@ -130,6 +130,16 @@ def explanation(tx: Transaction, message_id: str, n: int) -> bytes | None:
     return None if row is None or row[1] is None else tx.keys.open(row[1], "attempt", row[0], n)
 
 
+def basis(tx: Transaction, message_id: str, n: int) -> bytes | None:
+    """What the gate decided on at an attempt, besides records and consents, opened; None if it is not known."""
+    row = tx.one(
+        "SELECT o.id, a.basis FROM outbox o JOIN attempt a ON a.outbox_id = o.id WHERE o.message_id = :id AND a.n = :n",
+        id=message_id,
+        n=n,
+    )
+    return None if row is None or row[1] is None else tx.keys.open(row[1], "basis", row[0], n)
+
+
 def release(tx: Transaction, message_id: str, *, who: str, why: str, now: datetime) -> None:
     """
     Queue a dead letter again as it is: same request id, its old place in the lane, a new time to live.

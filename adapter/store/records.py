@@ -184,7 +184,7 @@ def consents_at(tx: Transaction, patient_key: str, version: int) -> Snapshot:
     patient's consents and blocks, in the order they were committed, the newest of each.
     """
     rows = tx.all(
-        _VERSION
+        _VERSION  # noqa: S608  constants
         + """
         WHERE sequence IN (
             SELECT max(sequence) FROM (

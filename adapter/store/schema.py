@@ -174,6 +174,7 @@ _table(
     _text("request_id"),
     _bytes("body_digest", null=True),
     _bytes("explanation", null=True),  # sealed
+    _bytes("basis", null=True),  # sealed; came with version 2
     _one_of("status", "started", "unknown", "delivered", "retry", "withheld", "blocked", "dead"),
     _one_of("exposed", "no", "perhaps", "yes"),
 )
