@@ -199,6 +199,11 @@ class Pools:
         )
 
     def _record(self, chance):
+        """One in ten has lost its unit on the way, as no record that was checked has."""
+        record = self._whole_record(chance)
+        return record.model_copy(update={"unit": None}) if chance.random() < 0.1 else record
+
+    def _whole_record(self, chance):
         who = self._person(chance)
         where = {
             "unit": chance.choice([UNIT, UNIT, OTHER_UNIT]),

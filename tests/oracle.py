@@ -271,7 +271,7 @@ def block_stops(block, record, recipient, now):  # noqa: C901  likewise
     if block["kind"] == "inner" and "unit" in block:
         if "unit" in record and not same_hsa(block["unit"]["hsa_id"], record["unit"]["hsa_id"]):
             return False
-        if "unit" not in record:
+        if "unit" not in record and not same_hsa(block["provider"]["hsa_id"], record["provider"]["hsa_id"]):
             return False
         if care and same_hsa(block["unit"]["hsa_id"], recipient["hsa_id"]):
             return False

@@ -136,7 +136,8 @@ def request(recipient: Recipient, purpose: Purpose, senders: Iterable[HsaId]) ->
 def subject(record: Record, snapshot: Snapshot) -> Subject:
     """What the rules look at in a record. Its dates are one span over all of them: a spärr that overlaps any, blocks."""
     people = (record.patient, *snapshot.people)
-    authors = {_provider(record.provider.hsa_id)} | ({_unit(record.unit.hsa_id)} if record.unit else set())
+    provider = record.provider.hsa_id
+    author = _unit(record.unit.hsa_id) if record.unit else _any_unit(provider)
     same = _person(record.patient.identity) == _person(snapshot.patient)
     return Subject(
         kind=record.record,
@@ -144,7 +145,7 @@ def subject(record: Record, snapshot: Snapshot) -> Subject:
         name=f"{record.record} {_business(record.id)} version {record.version}",
         custodian=_provider(record.provider.hsa_id),
         instances=frozenset({_business(record.id)}),
-        authors=frozenset(authors),
+        authors=frozenset({_provider(provider), author}),
         dates=_hull(_dates(record)),
         protected=any(person.protected for person in people),
         deceased=any(person.deceased for person in people),
@@ -233,17 +234,19 @@ def _named(actor: Actor) -> ActorPattern:
 def _block(block: Block) -> Directive:
     """
     A spärr denies what its unit (inner) or provider (outer) wrote to everybody outside. Inside, and where a lift holds
-    for the recipient's unit, it is silent. An inner one that names no unit blocks all units of its provider.
+    for the recipient's unit, it is silent. An inner one that names no unit blocks all units of its provider; what of the
+    provider names no unit may be of the blocked one, and is blocked.
     """
-    inner = block.kind is BlockKind.INNER
+    inner, provider = block.kind is BlockKind.INNER, block.provider.hsa_id
     if inner and block.unit is not None:
-        blocked, inside = _unit(block.unit.hsa_id), _care_unit(block.unit)
+        blocked = frozenset({_unit(block.unit.hsa_id), _any_unit(provider)})
+        inside = _care_unit(block.unit)
     else:
-        blocked = _provider(block.provider.hsa_id)
-        inside = ActorPattern(ActorCategory.VARD.value, references=frozenset({_NOBODY if inner else blocked}))
+        blocked = frozenset({_provider(provider)})
+        inside = ActorPattern(ActorCategory.VARD.value, references=frozenset({_NOBODY}) if inner else blocked)
     rule = Rule(
         Effect.DENY,
-        data=(DataPattern(Meaning.AUTHORED_BY, frozenset({blocked})),),
+        data=(DataPattern(Meaning.AUTHORED_BY, blocked),),
         data_period=_period(block.information_period),
         children=(
             Rule(Effect.PERMIT, actors=(inside,)),
@@ -382,6 +385,11 @@ def _business(identifier: BusinessId) -> str:
 
 def _unit(hsa_id: str) -> str:
     return f"unit|{hsa_id.upper()}"
+
+
+def _any_unit(provider: str) -> str:
+    """The author of what names its provider but no unit."""
+    return f"any unit of|{provider.upper()}"
 
 
 def _provider(hsa_id: str) -> str:
