@@ -22,6 +22,7 @@ from adapter.consent import disclosure
 from adapter.consent.decide import Request, decide
 from adapter.consent.directives import Directive, Source
 from adapter.consent.explanation import explain
+from adapter.consent.rulebook import Rulebook
 from adapter.consent.rules import ActorPattern, DataPattern, Effect, Meaning, Party, Rule, Span, Subject
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -34,7 +35,7 @@ def workload():
     """The consents in both forms, and the questions."""
     chance = Random(1)
     plain = [_consent(chance) for _ in range(CONSENTS)]
-    directives = tuple(
+    rules = Rulebook(
         Directive(
             Source.CONSENT,
             f"c{n}",
@@ -62,7 +63,7 @@ def workload():
             "dates": (NOW - YEAR / 9, NOW - YEAR / 9),
         }
         questions.append((request, subject, asked))
-    return plain, directives, questions
+    return plain, rules, questions
 
 
 def _consent(chance):
@@ -114,12 +115,12 @@ def rate(decisions) -> float:
 
 
 def main() -> None:
-    plain, directives, questions = workload()
+    plain, rules, questions = workload()
     policy = disclosure.load()
 
     def ours():
         for request, subject, _ in questions:
-            explain(decide(directives, request, subject, NOW, policy))
+            explain(decide(rules, request, subject, NOW, policy))
 
     def theirs():
         for _, _, asked in questions:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from consent_worlds import NOWS
 
-from adapter.consent.rules import ActorPattern, Asked, DataPattern, Effect, Meaning, Party, Rule, Span, Subject
+from adapter.consent.directives import Directive, Source
+from adapter.consent.rulebook import Rulebook
+from adapter.consent.rules import ActorPattern, DataPattern, Effect, Meaning, Party, Rule, Span, Subject
 
 
 def _some(chance, values, most=2):
@@ -84,17 +86,20 @@ def as_rule(rule):
     )
 
 
-def as_asked(asked):
+def said(rule, asked, dialect):
+    """What one rule tree says to one question."""
     party = asked["party"]
     known = {name: frozenset(asked[name]) if name in asked else None for name in ("types", "codes", "labels")}
     meanings = {"instance": "instances", "related": "related", "dependents": "dependents", "authoredby": "authors"}
     known |= {meanings[meaning]: frozenset(asked[meaning]) if meaning in asked else None for meaning in Meaning}
-    return Asked(
+    rules = Rulebook([Directive(Source.CONSENT, "c", 1, "", "p", as_rule(rule), Span(), dialect=dialect)])
+    [sheet] = rules.sheets(
         Party(
             party.get("kind", ""), *(frozenset(party.get(name, ())) for name in ("references", "identifiers", "groups"))
         ),
-        asked.get("purpose"),
+        [asked["purpose"]] if "purpose" in asked else [],
         asked.get("action"),
         Subject("kind", "patient", dates=Span(*asked["dates"]) if "dates" in asked else None, **known),
         asked["now"],
     )
+    return rules.says(0, sheet).effect

@@ -35,14 +35,14 @@ from consent_worlds import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from rule_trees import as_asked, as_rule, random_question, random_rule
+from rule_trees import random_question, random_rule, said
 
 from adapter import domain as d
 from adapter.consent import disclosure, policy
 from adapter.consent.decide import Reason, decide
 from adapter.consent.directives import Status
 from adapter.consent.explanation import changes, explain, explain_text, law
-from adapter.consent.rules import ActorPattern, DataPattern, Dialect, Effect, Meaning, Rule, Span, evaluate
+from adapter.consent.rules import ActorPattern, DataPattern, Dialect, Effect, Meaning, Rule, Span
 from adapter.dates import STOCKHOLM, Moment
 from adapter.errors import Fault
 
@@ -797,20 +797,20 @@ def test_a_decision_with_broken_input_is_no_and_not_an_exception():
 @given(st.data())
 def test_one_more_forbidding_leaf_or_one_less_permitting_leaf_never_lets_more_through(data):
     chance = Random(data.draw(st.integers(0, 10**9)))
-    rule, asked = random_rule(chance, 2), as_asked(random_question(chance))
+    rule, asked = random_rule(chance, 2), random_question(chance)
     order = [Effect.DENY, None, Effect.PERMIT]
     for dialect in Dialect:
-        before = order.index(evaluate(as_rule(rule), asked, dialect, []))
+        before = order.index(said(rule, asked, dialect))
         node = rule
         while node.get("children") and chance.random() < 0.6:
             node = chance.choice(node["children"])
         children = node.get("children", [])
         node["children"] = [*children, {"effect": Effect.DENY}]
-        assert order.index(evaluate(as_rule(rule), asked, dialect, [])) <= before
+        assert order.index(said(rule, asked, dialect)) <= before
         node["children"] = [each for each in children if each["effect"] != Effect.PERMIT or each.get("children")]
-        assert order.index(evaluate(as_rule(rule), asked, dialect, [])) <= before
+        assert order.index(said(rule, asked, dialect)) <= before
         node["children"] = chance.sample(children, len(children))
-        assert order.index(evaluate(as_rule(rule), asked, dialect, [])) == before
+        assert order.index(said(rule, asked, dialect)) == before
 
 
 # the explanation

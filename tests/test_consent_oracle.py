@@ -9,10 +9,10 @@ from random import Random
 
 import oracle
 from consent_worlds import NOWS, PROVIDER, cases, decided
-from rule_trees import as_asked, as_rule, random_question, random_rule
+from rule_trees import random_question, random_rule, said
 
 from adapter.consent.decide import Reason
-from adapter.consent.rules import Dialect, Effect, evaluate
+from adapter.consent.rules import Dialect, Effect
 from adapter.domain import written_record
 
 COUNT = int(os.environ.get("KOORD_ORACLE_CASES", "20000"))
@@ -59,7 +59,7 @@ def test_every_rule_tree_says_what_the_page_says():
     for _ in range(COUNT):
         rule, asked = random_rule(chance, depth=chance.randint(0, 3)), random_question(chance)
         for dialect, walk in ((Dialect.TREE, oracle.tree), (Dialect.PCF_FLAT, oracle.flat)):
-            found = evaluate(as_rule(rule), as_asked(asked), dialect, [])
+            found = said(rule, asked, dialect)
             assert found == walk(rule, asked), (dialect, rule, asked)
             seen[dialect, found] += 1
     assert all(seen[dialect, effect] > COUNT / 50 for dialect in Dialect for effect in (*Effect, None))
@@ -77,7 +77,7 @@ def test_every_small_rule_tree_says_what_the_page_says():
         for known in (("", "a"), None):
             asked = {"now": NOWS[0], "party": {}, **({"purpose": known} if known else {})}
             for dialect, walk in ((Dialect.TREE, oracle.tree), (Dialect.PCF_FLAT, oracle.flat)):
-                assert evaluate(as_rule(rule), as_asked(asked), dialect, []) == walk(rule, asked), (
+                assert said(rule, asked, dialect) == walk(rule, asked), (
                     dialect,
                     rule,
                     asked,

@@ -11,21 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
 
 from adapter.consent.directives import LAW, Directive, Source, Status
 from adapter.consent.disclosure import PATIENT, Disclosure, Disclosures
-from adapter.consent.rules import (
-    Answer,
-    Asked,
-    Coding,
-    Effect,
-    Party,
-    Span,
-    Step,
-    Subject,
-    answers,
-    evaluate,
-)
+from adapter.consent.rulebook import Rulebook, Said
+from adapter.consent.rules import Coding, Effect, Party, Span, Subject
 from adapter.domain import BlockKind, Category
 
 GENERIC = "generic-1"
@@ -86,22 +78,29 @@ class Request:
     allows_protected: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """
-    What one directive says. ``out``: why it says nothing at all. ``short``: what of its root rule does not match.
-    ``effects`` and ``steps``: one for each requested purpose.
+    What one directive, by its ``number`` in the rulebook, says to each requested purpose. ``out``: why it says nothing
+    at all, whatever its rules match.
     """
 
+    number: int
     directive: Directive
     out: Reason | None
-    short: frozenset[str]
-    effects: tuple[Effect | None, ...] = ()
-    steps: tuple[tuple[Step, ...], ...] = ()
+    said: tuple[Said, ...]
 
     @property
     def denies(self) -> bool:
-        return Effect.DENY in self.effects
+        return self.out is None and any(said.effect is Effect.DENY for said in self.said)
+
+    @property
+    def permits(self) -> bool:
+        return self.out is None and any(said.effect is Effect.PERMIT for said in self.said)
+
+    @property
+    def short(self) -> frozenset[str]:
+        """What of its root rule does not match."""
+        return frozenset().union(*(said.short for said in self.said))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +167,13 @@ def generic(directives: Iterable[Directive], request: Request, subject: Subject,
 
 def _generic(directives: Iterable[Directive], facts: tuple[Request, Subject, datetime, str]) -> Decision:
     request, subject, now, _ = facts
-    findings = _findings(directives, request, subject, now)
+    rules = Rulebook.of(directives)
+    findings = _findings(rules, request, subject, now)
     if any(found.out is Reason.CONSENT_UNINTERPRETABLE for found in findings):
         return Decision(False, Reason.CONSENT_UNINTERPRETABLE, *facts, findings=findings)
     if any(found.denies for found in findings):
         return Decision(False, Reason.CONSENT_REFUSED, *facts, findings=findings)
-    opening = [_sources(findings, "", _permits(n)) for n in range(len(request.purposes) or 1)]
+    opening = [_sources(rules, findings, "", _permits(n)) for n in range(len(request.purposes) or 1)]
     if not all(opening):
         return Decision(False, Reason.NO_CONSENT, *facts, findings=findings)
     consents = sorted({(directive.id, directive.version) for sources in opening for directive, _ in sources})
@@ -221,20 +221,23 @@ def _decide(
     prohibited = _prohibited(disclosure, request, subject)
     if prohibited is not None:
         return Decision(False, prohibited, *facts)
-    heard = (each for each in directives if each.source is not Source.LAW or disclosure.opened_by is None)
-    findings = _findings(heard, request, subject, now)
-    denial = _denied(findings)
-    opened = _Opened.find(findings, disclosure, request)
+    rules = Rulebook.of(directives)
+    findings = _findings(rules, request, subject, now)
+    heard = findings
+    if disclosure.opened_by is not None:
+        heard = tuple(found for found in findings if found.directive.source is not Source.LAW)
+    denial = _denied(heard)
+    opened = _Opened.find(rules, findings, disclosure, request)
     if denial is not None or opened.missing:
         reason, kind = denial or (opened.missing[0].reason, opened.missing[0].kind)
-        return Decision(False, reason, *facts, kind, findings=findings, missing=opened.missing)
-    closed = {
-        category: finding.directive.name
-        for finding in findings
-        if finding.denies
-        for category in finding.directive.categories or ()
-    }
-    categories = (disclosure.categories & opened.categories) - closed.keys()
+        return Decision(False, reason, *facts, kind, findings=heard, missing=opened.missing)
+    closed = tuple(
+        (category, found.directive.name)
+        for found in heard
+        if found.denies
+        for category in found.directive.categories or ()
+    )
+    categories, withheld = _narrowed(disclosure, opened.categories, opened.narrowed_by, closed)
     return Decision(
         True,
         Reason.PERMITTED if disclosure.opened_by else Reason.PERMITTED_BY_LAW,
@@ -242,69 +245,59 @@ def _decide(
         disclosure.opened_by or LAW,
         categories=categories,
         consents=opened.consents,
-        withheld=tuple(_withheld(disclosure, opened, closed, categories)),
-        findings=findings,
+        withheld=withheld,
+        findings=heard,
     )
 
 
 def _prohibited(disclosure: Disclosure, request: Request, subject: Subject) -> Reason | None:
     """The first hard prohibition that holds. No consent and no lift opens one."""
     to_the_patient = disclosure.recipient == PATIENT
-    own = (PATIENT, subject.patient) in request.recipient.identifiers
-    shielded = to_the_patient or (disclosure.care and request.allows_protected)
-    prohibitions = {
-        Reason.WRONG_TENANT: subject.custodian not in request.senders,
-        Reason.WRONG_PATIENT: not subject.patient or (to_the_patient and not own),
-        Reason.RECORD_NOT_FOR_RECIPIENT: subject.kind not in disclosure.records,
-        Reason.PURPOSE_NOT_FOR_RECIPIENT: not {("", each.value) for each in disclosure.purposes}
-        >= set(request.purposes),
-        Reason.PROTECTED_IDENTITY: subject.protected and not shielded,
-        Reason.DECEASED: subject.deceased,
-    }
-    return next((reason for reason, holds in prohibitions.items() if holds), None)
+    if subject.custodian not in request.senders:
+        return Reason.WRONG_TENANT
+    if not subject.patient or (to_the_patient and (PATIENT, subject.patient) not in request.recipient.identifiers):
+        return Reason.WRONG_PATIENT
+    if subject.kind not in disclosure.records:
+        return Reason.RECORD_NOT_FOR_RECIPIENT
+    if any(system or code not in disclosure.purposes for system, code in request.purposes):
+        return Reason.PURPOSE_NOT_FOR_RECIPIENT
+    if subject.protected and not (to_the_patient or (disclosure.care and request.allows_protected)):
+        return Reason.PROTECTED_IDENTITY
+    return Reason.DECEASED if subject.deceased else None
 
 
-def _findings(
-    directives: Iterable[Directive], request: Request, subject: Subject, now: datetime
-) -> tuple[Finding, ...]:
-    """What each directive says, in an order that does not depend on theirs."""
-    ordered = sorted(directives, key=lambda each: (each.source, each.id, each.version))
-    return tuple(_finding(each, request, subject, now) for each in ordered)
-
-
-def _finding(directive: Directive, request: Request, subject: Subject, now: datetime) -> Finding:
-    purposes: tuple[Coding | None, ...] = request.purposes or (None,)
-    asked = [Asked(request.recipient, purpose, request.action, subject, now) for purpose in purposes]
-    short = frozenset(
-        name for one in asked for name, answer in answers(directive.rule, one) if answer is not Answer.YES
+def _findings(rules: Rulebook, request: Request, subject: Subject, now: datetime) -> tuple[Finding, ...]:
+    """What each directive says, in the rulebook's order."""
+    sheets = rules.sheets(request.recipient, request.purposes, request.action, subject, now)
+    return tuple(
+        Finding(n, each, _out(each, subject, now), tuple([rules.says(n, sheet) for sheet in sheets]))
+        for n, each in enumerate(rules.directives)
     )
-    out = _out(directive, subject, now)
-    if out is not None:
-        return Finding(directive, out, short)
-    effects, steps = [], []
-    for one in asked:
-        taken: list[Step] = []
-        effects.append(evaluate(directive.rule, one, directive.dialect, taken))
-        steps.append(tuple(taken))
-    return Finding(directive, None, short, tuple(effects), tuple(steps))
 
 
-def _out(directive: Directive, subject: Subject, now: datetime) -> Reason | None:
+def _out(directive: Directive, subject: Subject, now: datetime) -> Reason | None:  # noqa: PLR0911  one for each reason, in their order
     """Why a directive is no source of anything, or of nothing but alarm; None when it is to be evaluated."""
-    period = directive.rule.period or Span()
-    of_this_patient = directive.patient == subject.patient
-    if directive.refusal in _OUTRIGHT and of_this_patient and directive.status is Status.ACTIVE:
+    this_patients = directive.patient == subject.patient
+    if directive.refusal in _OUTRIGHT and this_patients and directive.status is Status.ACTIVE:
         return Reason.CONSENT_UNINTERPRETABLE
-    out: dict[Reason, bool] = {
-        Reason.CONSENT_ENTERED_IN_ERROR: directive.status is Status.ENTERED_IN_ERROR,
-        Reason.WRONG_PATIENT: not of_this_patient,
-        Reason.WRONG_TENANT: directive.custodian not in {"", subject.custodian},
-        Reason.CONSENT_WITHDRAWN: directive.status is Status.WITHDRAWN,
-        Reason.CONSENT_NOT_YET: not Span(start=directive.dated.start).holds(now) or not Span(period.start).holds(now),
-        Reason.CONSENT_EXPIRED: not Span(end=period.end).holds(now),
-        Reason.CONSENT_UNINTERPRETABLE: bool(directive.refusal),
-    }
-    return next((reason for reason, holds in out.items() if holds), None)
+    if directive.status is Status.ENTERED_IN_ERROR:
+        return Reason.CONSENT_ENTERED_IN_ERROR
+    if not this_patients:
+        return Reason.WRONG_PATIENT
+    if directive.custodian not in {"", subject.custodian}:
+        return Reason.WRONG_TENANT
+    if directive.status is Status.WITHDRAWN:
+        return Reason.CONSENT_WITHDRAWN
+    period = directive.rule.period or _ALWAYS
+    begun = directive.dated.start is None or directive.dated.start <= now
+    if not begun or (period.start is not None and now < period.start):
+        return Reason.CONSENT_NOT_YET
+    if period.end is not None and period.end < now:
+        return Reason.CONSENT_EXPIRED
+    return Reason.CONSENT_UNINTERPRETABLE if directive.refusal else None
+
+
+_ALWAYS = Span()
 
 
 def _denied(findings: Sequence[Finding]) -> tuple[Reason, str] | None:
@@ -323,34 +316,33 @@ def _denied(findings: Sequence[Finding]) -> tuple[Reason, str] | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
+class _Opened(NamedTuple):
     """What the needed permissions open together, or which of them are missing."""
 
     categories: frozenset[Category]
     consents: tuple[tuple[str, int], ...]
-    narrowed_by: tuple[Directive, ...]
+    narrowed_by: str
     missing: tuple[Missing, ...]
 
     @classmethod
-    def find(cls, findings: Sequence[Finding], disclosure: Disclosure, request: Request) -> _Opened:
+    def find(cls, rules: Rulebook, findings: tuple[Finding, ...], disclosure: Disclosure, request: Request) -> _Opened:
         categories, sources, missing = disclosure.categories, list[Directive](), list[Missing]()
         for kind in disclosure.presupposes:
-            standing = _sources(findings, kind, _stands)
+            standing = _sources(rules, findings, kind, _stands)
             sources += [directive for directive, _ in standing]
             if not standing:
                 missing.append(_missing(findings, kind, _stands, named=False))
-        narrowed: list[Directive] = []
+        narrowed: set[str] = set()
         for n in range(len(request.purposes) or 1):
             permits = _permits(n)
-            opening = _sources(findings, disclosure.opened_by or LAW, permits)
+            opening = _sources(rules, findings, disclosure.opened_by or LAW, permits)
             sources += [directive for directive, _ in opening]
-            narrowed += [directive for directive, _ in opening if directive.categories is not None]
+            narrowed |= {directive.name for directive, _ in opening if directive.categories is not None}
             categories &= frozenset[Category]().union(*(opens for _, opens in opening))
             if not opening:
                 missing.append(_missing(findings, disclosure.opened_by or LAW, permits, named=True))
         consents = sorted({(each.id, each.version) for each in sources if each.source is Source.CONSENT})
-        return cls(categories, tuple(consents), tuple(narrowed), tuple(dict.fromkeys(missing)))
+        return cls(categories, tuple(consents), ", ".join(sorted(narrowed)), tuple(dict.fromkeys(missing)))
 
 
 _Says = Callable[[Finding], bool]
@@ -362,35 +354,28 @@ def _stands(found: Finding) -> bool:
 
 
 def _permits(n: int) -> _Says:
-    return lambda found: found.out is None and found.effects[n] is Effect.PERMIT
+    return lambda found: found.out is None and found.said[n].effect is Effect.PERMIT
 
 
-def _sources(findings: Sequence[Finding], kind: str, says: _Says) -> list[tuple[Directive, frozenset[Category]]]:
+def _sources(
+    rules: Rulebook, findings: tuple[Finding, ...], kind: str, says: _Says
+) -> list[tuple[Directive, frozenset[Category]]]:
     """
     The permissions of a kind and what each opens. One counts unless another of its line is newer. Where dates cannot
     tell which is newer, all of them must permit, and only what all of them open is open.
     """
-    rivals = [found for found in findings if found.directive.kind == kind and found.out not in _NO_RIVAL]
     sources = []
-    for found in rivals:
-        others = [other for other in rivals if other is not found and _may_replace(other.directive, found.directive)]
-        if says(found) and all(says(other) and not _is_newer(other.directive, found.directive) for other in others):
-            opens = [each.directive.categories for each in (found, *others)]
-            sources.append((found.directive, _common(opens)))
+    for found in findings:
+        if found.directive.kind == kind and says(found):
+            rivals = [each for each in rules.rivals(found.number) if findings[each.number].out not in _NO_RIVAL]
+            if not any(each.newer or not says(findings[each.number]) for each in rivals):
+                opens = [found.directive, *(findings[each.number].directive for each in rivals)]
+                sources.append((found.directive, _common(tuple(each.categories for each in opens))))
     return sources
 
 
-def _may_replace(new: Directive, old: Directive) -> bool:
-    """Whether both speak of the same recipient, and dates do not rule out that ``new`` is the newer."""
-    same = not new.line or bool(new.line & old.line)
-    return same and (new.dated.end is None or old.dated.start is None or new.dated.end >= old.dated.start)
-
-
-def _is_newer(new: Directive, old: Directive) -> bool:
-    return new.dated.start is not None and old.dated.end is not None and new.dated.start > old.dated.end
-
-
-def _common(opens: Iterable[frozenset[Category] | None]) -> frozenset[Category]:
+@lru_cache(maxsize=1024)
+def _common(opens: tuple[frozenset[Category] | None, ...]) -> frozenset[Category]:
     common = frozenset(Category)
     for categories in opens:
         common &= frozenset(Category) if categories is None else categories | {Category.ADMINISTRATIVE}
@@ -423,13 +408,21 @@ def _why_not(found: Finding, says: _Says, *, named: bool) -> Reason | None:
     return Reason.CONSENT_OTHER_PURPOSE if "purpose" in found.short else Reason.CONSENT_OTHER_CONTENT
 
 
-def _withheld(
-    disclosure: Disclosure, opened: _Opened, closed: dict[Category, str], categories: frozenset[Category]
-) -> Iterable[tuple[Category, str]]:
-    """For each category that does not go: the disclosure table, the refusal or the consents that close it."""
-    narrowed = ", ".join(sorted({directive.name for directive in opened.narrowed_by}))
-    for category in Category:
-        if category not in disclosure.categories:
-            yield category, f"disclosure/{disclosure.recipient}"
-        elif category not in categories:
-            yield category, closed.get(category, narrowed)
+_Withheld = tuple[tuple[Category, str], ...]
+
+
+def _narrowed(
+    disclosure: Disclosure, opened: frozenset[Category], narrowed_by: str, closed: _Withheld
+) -> tuple[frozenset[Category], _Withheld]:
+    """What goes, and for each category that does not: the disclosure table, the refusal or the consents that close it."""
+    refused = dict(closed)
+    categories = (disclosure.categories & opened).difference(refused)
+    withheld = [
+        (
+            each,
+            refused.get(each, narrowed_by) if each in disclosure.categories else f"disclosure/{disclosure.recipient}",
+        )
+        for each in Category
+        if each not in categories
+    ]
+    return categories, tuple(withheld)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -18,9 +18,29 @@ import msgspec
 from adapter.consent.decide import Decision, Finding, Missing, Reason
 from adapter.consent.directives import Source
 from adapter.consent.disclosure import PATIENT
-from adapter.consent.rules import Step
 from adapter.domain import ActorCategory, Category
 from adapter.errors import Fault, Language
+
+
+class _Document(msgspec.Struct):
+    """The explanation; its fields stand in the order of their names, as canonical JSON has them."""
+
+    categories: msgspec.Raw
+    changes: list[dict[str, Any]]
+    decision: str
+    destination: str
+    faults: list[dict[str, str]]
+    kind: str
+    law: str
+    now: str
+    policy: str
+    purposes: list[str]
+    reason: str
+    recipient: str
+    record: str
+    rules: msgspec.Raw
+    sentence: msgspec.Raw
+    snapshot: str
 
 
 def explain(decision: Decision, *, snapshot: str = "", destination: str = "", faults: Sequence[Fault] = ()) -> bytes:
@@ -28,29 +48,25 @@ def explain(decision: Decision, *, snapshot: str = "", destination: str = "", fa
     The explanation as canonical JSON: keys sorted, no spaces, UTF-8. ``snapshot`` is the digest of the consents and
     spärrar that were looked at, ``faults`` what was found wrong with what would have been sent.
     """
-    fault = reason_fault(decision)
-    document = {
-        "categories": {
-            "disclosed": sorted(decision.categories),
-            "withheld": [{"by": by, "category": category} for category, by in decision.withheld],
-        },
-        "changes": [_change(code, named) for code, named in changes(decision)],
-        "decision": "permit" if decision.permitted else "deny",
-        "destination": destination,
-        "faults": [{"code": each.code, "where": each.where, "why": each.why} for each in faults],
-        "kind": decision.kind,
-        "law": law(decision.reason, decision.kind),
-        "now": decision.now.isoformat(),
-        "policy": decision.policy,
-        "purposes": [purpose for _, purpose in decision.request.purposes],
-        "reason": decision.reason,
-        "recipient": _recipient(decision),
-        "record": decision.subject.name,
-        "rules": [_rule(found, decision) for found in decision.findings],
-        "sentence": {"en": fault.says("en"), "sv": fault.says("sv")},
-        "snapshot": snapshot,
-    }
-    return msgspec.json.encode(document, order="sorted")
+    document = _Document(
+        categories=_categories(decision.categories, decision.withheld),
+        changes=[_change(code, named) for code, named in changes(decision)],
+        decision="permit" if decision.permitted else "deny",
+        destination=destination,
+        faults=[{"code": each.code, "where": each.where, "why": each.why} for each in faults],
+        kind=decision.kind,
+        law=law(decision.reason, decision.kind),
+        now=decision.now.isoformat(),
+        policy=decision.policy,
+        purposes=[purpose for _, purpose in decision.request.purposes],
+        reason=decision.reason,
+        recipient=_recipient(decision),
+        record=decision.subject.name,
+        rules=msgspec.Raw(b"[%b]" % b",".join([_rule(found, decision) for found in decision.findings])),
+        sentence=_sentence(decision.reason, decision.kind),
+        snapshot=snapshot,
+    )
+    return msgspec.json.encode(document)
 
 
 def reason_fault(decision: Decision, where: str = "") -> Fault:
@@ -152,9 +168,8 @@ def _closes_all(found: Finding) -> bool:
 
 
 def _change(code: str, named: dict[str, str]) -> dict[str, Any]:
-    sentences = _changes()[code]
-    filled = {language: sentence.format_map(named) for language, sentence in sentences.items()}
-    return {"code": code, "named": named, **filled}
+    said = {language: sentence.format_map(named) for language, sentence in _changes()[code].items()}
+    return {"code": code, "en": said["en"], "named": dict(sorted(named.items())), "sv": said["sv"]}
 
 
 def _recipient(decision: Decision) -> str:
@@ -165,26 +180,36 @@ def _recipient(decision: Decision) -> str:
     return " ".join([party.kind, *(f"{system}|{value}" for system, value in sorted(party.identifiers))])
 
 
-def _rule(found: Finding, decision: Decision) -> dict[str, Any]:
+def _rule(found: Finding, decision: Decision) -> bytes:
     """What a rule said. A consent that was presupposed and holds, but does not speak of this recipient, "stands"."""
-    used = (found.directive.id, found.directive.version) in decision.consents
-    says = "deny" if found.denies else "permit" if any(found.effects) else "stands" if used else "nothing"
-    return {
-        "kind": found.directive.kind,
-        "out": found.out or "",
-        "rule": found.directive.name,
-        "says": says,
-        "steps": [_step(step) for steps in found.steps for step in steps],
-    }
+    directive = found.directive
+    if found.denies:
+        says = "deny"
+    elif found.permits:
+        says = "permit"
+    else:
+        says = "stands" if (directive.id, directive.version) in decision.consents else "nothing"
+    steps = b"" if found.out else b",".join([said.steps for said in found.said])
+    head = _head(directive.kind, found.out or "", directive.refusal, directive.name, says)
+    return b'%b,"steps":[%b]}' % (head, steps)
 
 
-def _step(step: Step) -> dict[str, Any]:
-    return {
-        "answers": {name: answer.name.lower() for name, answer in step.answers},
-        "effect": step.effect,
-        "outcome": step.outcome or "nothing",
-        "path": step.path,
-    }
+@lru_cache(maxsize=4096)
+def _head(kind: str, out: str, refusal: str, name: str, says: str) -> bytes:
+    """A rule up to its steps, which come last by their name."""
+    return msgspec.json.encode({"kind": kind, "out": out, "refusal": refusal, "rule": name, "says": says})[:-1]
+
+
+@lru_cache(maxsize=1024)
+def _categories(disclosed: frozenset[Category], withheld: tuple[tuple[Category, str], ...]) -> msgspec.Raw:
+    closed = [{"by": by, "category": category} for category, by in withheld]
+    return msgspec.Raw(msgspec.json.encode({"disclosed": sorted(disclosed), "withheld": closed}))
+
+
+@cache
+def _sentence(reason: Reason, kind: str) -> msgspec.Raw:
+    fault = Fault(reason.code, named=(("kind", kind),))
+    return msgspec.Raw(msgspec.json.encode({"en": fault.says("en"), "sv": fault.says("sv")}))
 
 
 @cache

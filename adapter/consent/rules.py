@@ -1,5 +1,5 @@
 """
-The one form that every consent and spärr is read into, and how a rule of that form answers: yes, no or unknown.
+The one form that every consent and spärr is read into. Its attributes answer yes, no or unknown (``rulebook``).
 
 Nothing here knows FHIR or the region's records: a rule, a request and a subject are sets of tokens and spans of
 time. An attribute that a rule lacks answers yes. Information that the request or the subject lacks answers
@@ -8,15 +8,12 @@ unknown, and unknown counts as matched for a denial and as unmatched for a permi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import TypeVar
 
 Coding = tuple[str, str]
 """System and code, or system and value of an identifier. The system may be empty for our own words."""
-_T = TypeVar("_T")
 
 
 class Answer(IntEnum):
@@ -167,118 +164,3 @@ class Subject:
                 return self.dependents
             case Meaning.AUTHORED_BY:
                 return self.authors
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One question to a rule: who, for which one purpose and action, what, when."""
-
-    recipient: Party
-    purpose: Coding | None
-    action: Coding | None
-    subject: Subject
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one rule answered: its place, its effect, the answer per attribute that it has, and what it came to."""
-
-    path: str
-    effect: Effect
-    answers: tuple[tuple[str, Answer], ...]
-    outcome: Effect | None
-
-
-def evaluate(rule: Rule, asked: Asked, dialect: Dialect, steps: list[Step]) -> Effect | None:
-    """What a rule with its children says, or None when it does not apply. Appends one step per rule that was asked."""
-    if dialect is Dialect.TREE:
-        return _tree(rule, asked, "provision", steps)
-    found = {_alone(each, asked, path, steps) for path, each in _flat(rule, "provision")}
-    return _strictest(found)
-
-
-def answers(rule: Rule, asked: Asked) -> Iterator[tuple[str, Answer]]:
-    """The answer of every attribute that the rule has, in a fixed order."""
-    subject = asked.subject
-    if rule.period is not None:
-        yield "period", Answer.YES if rule.period.holds(asked.now) else Answer.NO
-    if rule.actors:
-        yield "actor", max(actor.answer(asked.recipient) for actor in rule.actors)
-    if rule.purposes:
-        yield "purpose", _among(asked.purpose, rule.purposes)
-    if rule.actions:
-        yield "action", _among(asked.action, rule.actions)
-    if rule.types:
-        yield "type", _shared(subject.types, rule.types)
-    if rule.codes:
-        yield "code", _shared(subject.codes, rule.codes)
-    if rule.labels:
-        yield "label", _shared(subject.labels, rule.labels)
-    if rule.data:
-        yield "data", max(_shared(subject.referred(each.meaning), each.references) for each in rule.data)
-    if rule.data_period is not None:
-        yield "dataPeriod", _dated(rule.data_period, subject.dates)
-
-
-def _tree(rule: Rule, asked: Asked, path: str, steps: list[Step]) -> Effect | None:
-    found = tuple(answers(rule, asked))
-    place = len(steps)
-    steps.append(Step(path, rule.effect, found, None))
-    if not _effective(rule.effect, min((answer for _, answer in found), default=Answer.YES)):
-        return None
-    exceptions = {_tree(child, asked, f"{path}.provision[{n}]", steps) for n, child in enumerate(rule.children)}
-    outcome = _strictest(exceptions) or rule.effect
-    steps[place] = replace(steps[place], outcome=outcome)
-    return outcome
-
-
-def _alone(rule: Rule, asked: Asked, path: str, steps: list[Step]) -> Effect | None:
-    found = tuple(answers(rule, asked))
-    effective = _effective(rule.effect, min((answer for _, answer in found), default=Answer.YES))
-    steps.append(Step(path, rule.effect, found, rule.effect if effective else None))
-    return rule.effect if effective else None
-
-
-def _flat(rule: Rule, path: str) -> Iterator[tuple[str, Rule]]:
-    """The rule and all below it as rules of their own; a child keeps within the period of its parent."""
-    yield path, rule
-    for n, child in enumerate(rule.children):
-        yield from _flat(replace(child, period=_within(rule.period, child.period)), f"{path}.provision[{n}]")
-
-
-def _effective(effect: Effect, answer: Answer) -> bool:
-    return answer is Answer.YES or (answer is Answer.UNKNOWN and effect is Effect.DENY)
-
-
-def _strictest(found: Iterable[Effect | None]) -> Effect | None:
-    present = set(found)
-    return Effect.DENY if Effect.DENY in present else Effect.PERMIT if Effect.PERMIT in present else None
-
-
-def _among(asked: Coding | None, listed: frozenset[Coding]) -> Answer:
-    if asked is None:
-        return Answer.UNKNOWN
-    return Answer.YES if asked in listed else Answer.NO
-
-
-def _shared(known: frozenset[_T] | None, listed: frozenset[_T]) -> Answer:
-    if not known:
-        return Answer.UNKNOWN
-    return Answer.YES if known & listed else Answer.NO
-
-
-def _dated(period: Span, dates: Span | None) -> Answer:
-    if dates is None:
-        return Answer.UNKNOWN
-    if period.covers(dates):
-        return Answer.YES
-    return Answer.UNKNOWN if period.meets(dates) else Answer.NO
-
-
-def _within(outer: Span | None, inner: Span | None) -> Span | None:
-    if outer is None or inner is None:
-        return inner or outer
-    starts = [at for at in (outer.start, inner.start) if at is not None]
-    ends = [at for at in (outer.end, inner.end) if at is not None]
-    return Span(max(starts, default=None), min(ends, default=None))
