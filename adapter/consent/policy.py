@@ -18,6 +18,7 @@ import msgspec
 from adapter.consent.decide import Request
 from adapter.consent.directives import LAW, Directive, Source, Status
 from adapter.consent.disclosure import PATIENT
+from adapter.consent.rulebook import Rulebook
 from adapter.consent.rules import (
     ActorPattern,
     Coding,
@@ -102,11 +103,11 @@ class Snapshot:
         return sha256(b"\n".join([str(self.consent_version).encode(), *rows])).hexdigest()
 
     @cached_property
-    def directives(self) -> tuple[Directive, ...]:
+    def directives(self) -> Rulebook:
         """Every consent and spärr in its newest version, and what the law says by itself."""
         consents = [_consent(each, twofold=twofold) for each, twofold in _newest(self.consents)]
         blocks = [_block(each) for each, _ in _newest(self.blocks)]
-        return (*consents, *blocks, _own_access(_person(self.patient)))
+        return Rulebook((*consents, *blocks, _own_access(_person(self.patient))))
 
     @cached_property
     def people(self) -> tuple[Person, ...]:
