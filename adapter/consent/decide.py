@@ -57,6 +57,8 @@ class Reason(StrEnum):
     INVALID_CONTENT = "INVALID_CONTENT"
     UNEXPECTED_CONTENT = "UNEXPECTED_CONTENT"
     GATE_ERROR = "GATE_ERROR"
+    # a question that could not be read
+    UNREADABLE = "UNREADABLE"
 
     @property
     def code(self) -> str:
@@ -289,7 +291,7 @@ def _out(directive: Directive, subject: Subject, now: datetime) -> Reason | None
     if directive.status is Status.WITHDRAWN:
         return Reason.CONSENT_WITHDRAWN
     period = directive.rule.period or _ALWAYS
-    begun = directive.dated.start is None or directive.dated.start <= now
+    begun = directive.status is not Status.PROPOSED and (directive.dated.start is None or directive.dated.start <= now)
     if not begun or (period.start is not None and now < period.start):
         return Reason.CONSENT_NOT_YET
     if period.end is not None and period.end < now:

@@ -20,6 +20,9 @@ class Source(StrEnum):
 
 
 class Status(StrEnum):
+    """A PROPOSED one is not given yet, whatever date it names."""
+
+    PROPOSED = "proposed"
     ACTIVE = "active"
     WITHDRAWN = "withdrawn"
     ENTERED_IN_ERROR = "entered-in-error"
