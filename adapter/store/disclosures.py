@@ -49,7 +49,10 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """A message of which bytes left ("yes") or may have left ("perhaps"), with its latest such attempt."""
+    """
+    A message of which bytes left ("yes") or may have left ("perhaps"), with the latest such attempt on one version of the
+    patient's consents (``records.consents_at``). ``urgent``: a notice of withdrawal.
+    """
 
     message_id: str
     destination: str
@@ -57,6 +60,9 @@ class Exposure:
     at: datetime
     exposed: str
     records: tuple[RecordRef, ...]
+    purpose: str
+    consent_version: int
+    urgent: bool
 
 
 def enter(  # noqa: PLR0913  named by the caller
@@ -120,19 +126,24 @@ def on_consent(tx: Transaction, consent_id: str) -> list[Entered]:
 
 
 def exposures(tx: Transaction, patient_key: str) -> list[Exposure]:
-    """Every message about a patient of which bytes left or may have left, delivered or not, the oldest first."""
+    """
+    Every message about a patient of which bytes left or may have left, delivered or not, the oldest first; once for each
+    version of the patient's consents that it left on.
+    """
     rows = tx.all(
         """
-        SELECT o.message_id, o.destination, a.request_id, max(a.at), max(a.exposed), o.records
+        SELECT o.message_id, o.destination, a.request_id, max(a.at), max(a.exposed), o.records, o.purpose, a.consent_version, l.urgent
         FROM lane l JOIN outbox o ON o.lane_id = l.id JOIN attempt a ON a.outbox_id = o.id
         WHERE l.patient_key = :patient_key AND a.exposed <> 'no'
-        GROUP BY o.id ORDER BY o.id
+        GROUP BY o.id, a.consent_version ORDER BY o.id, a.consent_version
         """,
         patient_key=patient_key,
     )
     return [
-        Exposure(message, destination, request, instant(at), exposed, refs_from(records))
-        for message, destination, request, at, exposed, records in rows
+        Exposure(
+            message, destination, request, instant(at), exposed, refs_from(records), purpose, version or 0, bool(urgent)
+        )
+        for message, destination, request, at, exposed, records, purpose, version, urgent in rows
     ]
 
 

@@ -32,13 +32,14 @@ def advance(tx: Transaction, lane: int, at: int) -> None:
     """
     Find the head again: the first message that is queued, or the dead one that blocks.
 
-    A head that stays keeps its due time; a new one is due now; behind a dead one nothing is due.
+    A head that stays keeps its due time; a new one is due now; behind a dead one nothing is due. A withdrawal never waits
+    for another that is dead.
     """
     head = tx.one(
         """
         SELECT o.seq, o.state FROM lane l JOIN destination d ON d.id = l.destination
         JOIN outbox o ON o.lane_id = l.id AND o.seq >= l.head_seq
-        WHERE l.id = :lane AND (o.state = 'queued' OR o.state = 'dead' AND d.on_error = 'block')
+        WHERE l.id = :lane AND (o.state = 'queued' OR o.state = 'dead' AND d.on_error = 'block' AND l.urgent = 0)
         ORDER BY o.seq LIMIT 1
         """,
         lane=lane,

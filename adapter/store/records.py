@@ -201,6 +201,17 @@ def consents_at(tx: Transaction, patient_key: str, version: int) -> Snapshot:
     return Snapshot(version, tuple(_opened(tx, row) for row in rows))
 
 
+def consents_after(tx: Transaction, sequence: int, limit: int) -> list[Version]:
+    """Versions of our own consents, of all patients, in the order they were committed; those after ``sequence``."""
+    rows = tx.all(
+        _VERSION
+        + " WHERE kind = 'Consent' AND origin = 'local' AND sequence > :sequence ORDER BY sequence LIMIT :limit",
+        sequence=sequence,
+        limit=limit,
+    )
+    return [_opened(tx, row) for row in rows]
+
+
 def consent_version(tx: Transaction, patient_key: str) -> int:
     """The number that fences the patient's sends; 0 before there is a consent or block."""
     row = tx.one("SELECT consent_version FROM patient WHERE patient_key = :patient_key", patient_key=patient_key)

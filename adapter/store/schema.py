@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     literal_column,
 )
 from sqlalchemy.dialects import sqlite
@@ -235,6 +236,42 @@ _table(
     _bytes("signature"),
 )
 
+# Who is told that a consent no longer holds. message_id NULL: nobody can deliver it. by_: the consent version that made it so.
+_table(
+    "withdrawal",
+    _text("id", key=True),
+    _text("cause"),
+    _text("patient_key"),
+    _text("consent_id"),
+    _whole("consent_version"),
+    _text("by_id"),
+    _whole("by_version"),
+    _text("destination"),
+    _text("records"),  # JSON: [[record id, version], …]
+    _text("message_id", null=True),
+    _whole("created_at"),
+    _whole("delivered_at", null=True),
+    _whole("alarmed_at", null=True),
+    _whole("receipt_at", null=True),
+    _bytes("receipt_by", null=True),  # sealed: a person's name
+    _whole("escalated_at", null=True),
+    UniqueConstraint("consent_id", "by_id", "by_version", "cause", "destination"),
+    Index("withdrawal_of_message", "message_id"),
+    _one_of("cause", "withdrawn", "narrowed", "expired"),
+)
+
+# When consents end by themselves, as far as they have been looked through (sequence); an end that was seen to is far away.
+_table(
+    "consent_end",
+    _text("record_id", key=True),
+    _whole("version"),
+    _whole("sequence"),
+    _text("patient_key"),
+    _whole("ends"),
+    Index("consent_end_due", "ends"),
+    Index("consent_end_read", "sequence"),
+)
+
 # Partial indexes, one per question of the dispatcher; plain ones for people who look.
 _lane = _metadata.tables["lane"].c
 _due = _lane.due_at.is_not(None)
@@ -244,9 +281,14 @@ Index("lane_leased", _lane.destination, _lane.lease_until, sqlite_where=_leased,
 _record = _metadata.tables["record"].c
 _newest = _record.newest == literal_column("1")
 Index("record_by_origin", _record.origin, _record.sequence)
+_of_consents = and_(_record.kind == literal_column("'Consent'"), _record.origin == literal_column("'local'"))
+Index("record_consents", _record.sequence, sqlite_where=_of_consents, postgresql_where=_of_consents)
 Index("record_of_patient", _record.patient_key, _record.kind, sqlite_where=_newest, postgresql_where=_newest)
 _outbox = _metadata.tables["outbox"].c
 Index("outbox_by_state", _outbox.state, _outbox.destination, _outbox.id)
+_withdrawal = _metadata.tables["withdrawal"].c
+_unanswered = _withdrawal.receipt_at.is_(None)
+Index("withdrawal_open", _withdrawal.created_at, sqlite_where=_unanswered, postgresql_where=_unanswered)
 _audit = _metadata.tables["audit"].c
 _of_somebody = _audit.patient_key.is_not(None)
 Index(
