@@ -18,14 +18,16 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from adapter.consent import disclosure, policy
+from adapter.consent import notice as notices
 from adapter.consent.decide import Decision, Reason, Request, decide
 from adapter.consent.disclosure import Disclosure
 from adapter.consent.explanation import explain, reason_fault
 from adapter.consent.inspection import inspect, reread
+from adapter.consent.notice import NOTICE, Notice
 from adapter.consent.policy import Recipient, Snapshot
 from adapter.consent.rules import Party, Subject
 from adapter.consent.seal import Cleared, Contents, Sealer, verify
-from adapter.domain import Actor, BusinessId, CarePlan, Category, Intervention, Purpose, Record
+from adapter.domain import Actor, BusinessId, CarePlan, Category, Consent, Intervention, Purpose, Record
 from adapter.errors import AdapterError, Fault
 from adapter.mapping import Mapper, Package, Permission, Resource, searchset, transaction
 from adapter.sweden import HsaId
@@ -105,7 +107,7 @@ class Gate:
         """
         attempt = _Attempt(destination, snapshot, now, request_id, correlation_id)
         try:
-            decision = self._decision(record, destination, purpose, snapshot, now)
+            decision = self.decision(record, destination, purpose, snapshot, now)
             if not decision.permitted:
                 return attempt.withheld(decision)
             try:
@@ -140,7 +142,7 @@ class Gate:
             kept: list[tuple[Record, Decision, Package]] = []
             withheld: list[Withheld] = []
             for record, logical_id in zip(records, ids or [""] * len(records), strict=True):
-                decision = self._decision(record, reader, purpose, snapshot, now)
+                decision = self.decision(record, reader, purpose, snapshot, now)
                 try:
                     if not decision.permitted:
                         withheld.append(attempt.withheld(decision))
@@ -163,6 +165,34 @@ class Gate:
         except Exception as error:  # noqa: BLE001  whatever is wrong, the answer is no
             return attempt.failed(error)
 
+    def notice(  # noqa: PLR0913  named by the caller
+        self,
+        notice: Notice,
+        consent: Consent,
+        *,
+        destination: Recipient,
+        snapshot: Snapshot,
+        now: datetime,
+        request_id: str,
+        correlation_id: str,
+    ) -> Cleared | Withheld:
+        """
+        The notice that ``consent`` no longer holds, for one who has been sent something on it. It is permitted by law,
+        whatever else the recipient may have now, and holds what ``adapter.consent.notice`` lists. Never raises.
+        """
+        attempt = _Attempt(destination, snapshot, now, request_id, correlation_id)
+        try:
+            decision = self._by_law(consent, destination, snapshot, now)
+            if not decision.permitted:
+                return attempt.withheld(decision)
+            try:
+                body = self._notice_body(notices.bundle(notice), destination, consent)
+            except _StoppedError as stopped:
+                return attempt.stopped(decision, stopped)
+            return self._sealer.seal(attempt.contents([consent], body, [decision]), decision)
+        except Exception as error:  # noqa: BLE001  whatever is wrong, the answer is no
+            return attempt.failed(error)
+
     def renamed(self, cleared: Cleared, request_id: str) -> Cleared:
         """
         The same disclosure under a new request id, for a peer that has seen other bytes under the old one.
@@ -174,34 +204,53 @@ class Gate:
         contents = Contents(**{field.name: getattr(cleared, field.name) for field in fields(Contents)})
         return self._sealer.seal(replace(contents, request_id=request_id), cleared.decision)
 
-    def _decision(
+    def decision(
         self, record: Record, recipient: Recipient, purpose: Purpose, snapshot: Snapshot, now: datetime
     ) -> Decision:
+        """What ``clear`` decides, without making anything of it: for what a change of consents takes away."""
         request = policy.request(recipient, purpose, self._senders)
         return decide(snapshot.directives, request, policy.subject(record, snapshot), now, self._policy)
 
+    def _by_law(self, consent: Consent, recipient: Recipient, snapshot: Snapshot, now: datetime) -> Decision:
+        """A notice needs no consent: it is permitted to everyone on the closed list of recipients."""
+        subject, asked = (
+            policy.subject(consent, snapshot),
+            policy.request(recipient, Purpose.COORDINATION, self._senders),
+        )
+        request = replace(asked, purposes=())
+        known = recipient.type in self._policy.of and bool(request.recipient.identifiers)
+        reason = Reason.PERMITTED_NOTICE if known else Reason.UNKNOWN_RECIPIENT
+        about = ((_business(consent.id), consent.version),) if known else ()
+        return Decision(known, reason, request, subject, now, self._policy.version, consent.kind, consents=about)
+
     def _body(self, made: Resource, recipient: Recipient, records: Sequence[Record], *decisions: Decision) -> bytes:
         """The bytes of what was made only of what is permitted: validated, written, read again and looked at."""
-        release = self._mapper.tables.release
         permitted = frozenset.intersection(*(frozenset(decision.categories) for decision in decisions))
         # A resource alone has nothing to refer to, and names the patient by number only.
         named_twice = Category.IDENTITY in permitted and made["resourceType"] == "Bundle"
-        rules = ("koord-gc001", *(["koord-subject"] if named_twice else []))
+        body, seen = self._written(made, recipient, ("koord-gc001", *(["koord-subject"] if named_twice else [])))
+        resources = [each["resource"] for each in seen["entry"]] if seen["resourceType"] == "Bundle" else [seen]
+        _refuse_diagnoses(resources, permitted)
+        _refuse_unexpected(seen, self._policy.of[recipient.type], permitted, records[0])
+        return body
+
+    def _notice_body(self, made: Resource, recipient: Recipient, consent: Consent) -> bytes:
+        """As ``_body``, against the list of notices. A number in an id is no news to those who may have it."""
+        body, seen = self._written(made, recipient, ())
+        _refuse_unexpected(seen, NOTICE, self._policy.of[recipient.type].categories & {Category.IDENTITY}, consent)
+        return body
+
+    def _written(self, made: Resource, recipient: Recipient, rules: Sequence[str]) -> tuple[bytes, dict[str, Any]]:
+        """The bytes of what follows FHIR and the rules, and what a receiver reads in them."""
+        release = self._mapper.tables.release
         invalid = [fault for fault in validate(made, release, rules=rules) if fault.severity == "error"]
         if invalid:
             raise _StoppedError(Reason.INVALID_CONTENT, invalid)
         try:
             body = json.write(made) if recipient.format == "json" else xml.write(made, release=release)
-            seen = reread(body, recipient.format, release)
+            return body, reread(body, recipient.format, release)
         except AdapterError as error:
             raise _StoppedError(Reason.INVALID_CONTENT, error.faults) from None
-        resources = [each["resource"] for each in seen["entry"]] if seen["resourceType"] == "Bundle" else [seen]
-        _refuse_diagnoses(resources, permitted)
-        most = self._policy.of[recipient.type]
-        unexpected = inspect(seen, most, permitted, records[0].patient.identity.number)
-        if unexpected:
-            raise _StoppedError(Reason.UNEXPECTED_CONTENT, unexpected)
-        return body
 
     def _package(self, record: Record, recipient: Recipient, decision: Decision, logical_id: str = "") -> Package:
         most = self._policy.of[recipient.type]
@@ -318,6 +367,12 @@ def _refuse_diagnoses(resources: Iterable[Resource], permitted: frozenset[Catego
     found = [fault for resource in resources for fault in diagnosis_content(resource)]
     if found:
         raise _StoppedError(Reason.DIAGNOSIS_CONTENT, found)
+
+
+def _refuse_unexpected(seen: dict[str, Any], most: Disclosure, permitted: frozenset[Category], record: Record) -> None:
+    unexpected = inspect(seen, most, permitted, record.patient.identity.number)
+    if unexpected:
+        raise _StoppedError(Reason.UNEXPECTED_CONTENT, unexpected)
 
 
 def _addressed(record: Record, recipient: Recipient) -> Record:
