@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
@@ -183,6 +184,48 @@ def verifying_keys(path: Path) -> dict[str, ECKey | RSAKey]:
     if not keys or len(by_id) != len(keys) or any(key.is_private for key in keys):
         raise ValueError("not a set of public keys, each with its own kid")
     return by_id
+
+
+def new_audit_key() -> bytes:
+    """A new Ed25519 private key (RFC 8032) that signs what is said of the audit log, as PEM (PKCS 8, not encrypted)."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def audit_key(path: Path) -> ed25519.Ed25519PrivateKey:
+    """
+    The Ed25519 private key in a PEM file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds something else. The message names no part of it.
+    """
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("not a private key") from None
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise ValueError("not an Ed25519 key")  # noqa: TRY004  the file is wrong, not the caller
+    return key
+
+
+def audit_public_key(path: Path) -> ed25519.Ed25519PublicKey:
+    """
+    The Ed25519 public key in a PEM file (SubjectPublicKeyInfo).
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds something else.
+    """
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("not a public key") from None
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        raise ValueError("not an Ed25519 key")  # noqa: TRY004  the file is wrong, not the caller
+    return key
 
 
 def peer_identity(der: bytes) -> str:

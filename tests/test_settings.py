@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adapter.certs import Authority, create_signing_key
+from adapter.certs import Authority, create_signing_key, new_audit_key, write_private
 from adapter.domain import ActorCategory
 from adapter.errors import Misconfigured, codes
 from adapter.settings import FILE_NAME, Recipient, Settings, check_files, init, load, show
@@ -327,7 +327,8 @@ def complete(write, tmp_path):
     for name in ("store.keys", "id.key"):
         (tmp_path / name).write_bytes(b"x" * 32)
         (tmp_path / name).chmod(0o600)
-    return write(TEST)
+    write_private(tmp_path / "audit.key", new_audit_key())
+    return write(TEST | {"audit": {"key_file": "audit.key", "checkpoint_file": "checkpoints.jsonl"}})
 
 
 def file_faults(path):
@@ -345,6 +346,7 @@ def test_files_that_are_as_they_should_be_pass(complete):
     [
         ("store.keys", {"store.key_file"}),
         ("id.key", {"store.id_key_file"}),
+        ("audit.key", {"audit.key_file"}),
         ("server.pem", {"server.tls.certificate"}),
         ("server.key", {"server.tls.key"}),
         ("ca.pem", {"server.tls.ca", "destinations[0].tls.ca"}),
@@ -366,6 +368,12 @@ def test_a_missing_file_is_told_by_its_setting(complete, tmp_path, name, places)
 def test_a_secret_that_others_can_read_is_refused(complete, tmp_path, name, place, mode):
     (tmp_path / name).chmod(mode)
     assert file_faults(complete) == {("config.file-exposed", place)}
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 32, "server.key"], ids=["empty", "no PEM", "another kind of key"])
+def test_a_key_that_cannot_sign_the_audit_log_is_refused(complete, tmp_path, content):
+    (tmp_path / "audit.key").write_bytes(content if isinstance(content, bytes) else (tmp_path / content).read_bytes())
+    assert file_faults(complete) == {("config.bad-key", "audit.key_file")}
 
 
 def test_a_certificate_of_another_key_is_refused(complete, tmp_path):
@@ -426,7 +434,7 @@ def test_a_missing_overlay_is_told(complete, write):
 
 
 def test_what_init_writes_can_be_started_with(tmp_path):
-    path = init(tmp_path / "new", secrets={"store.keys": b"k" * 32, "id.key": b"i" * 32})
+    path = init(tmp_path / "new", secrets={"store.keys": b"k" * 32, "id.key": b"i" * 32, "audit.key": new_audit_key()})
     check_files(load(path, {}))
     assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
 

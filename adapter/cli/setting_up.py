@@ -22,15 +22,16 @@ def config_init(folder: Path) -> int:
     """Write a commented koord.toml and new keys into FOLDER. Nothing that is there is replaced."""
     from secrets import token_bytes
 
+    from adapter.certs import new_audit_key
     from adapter.settings import init
     from adapter.store import make_key_file
 
     keys = folder / "store.keys"
     if keys.exists():
         raise Misconfigured(Fault("config.exists", str(keys)))
-    path = init(folder, secrets={"id.key": token_bytes(32)})
+    path = init(folder, secrets={"id.key": token_bytes(32), "audit.key": new_audit_key()})
     make_key_file(keys)
-    put_json({"config": str(path), "keys": [str(keys), str(folder / "id.key")]})
+    put_json({"config": str(path), "keys": [str(keys), str(folder / "id.key"), str(folder / "audit.key")]})
     return OK
 
 

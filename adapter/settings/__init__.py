@@ -8,6 +8,7 @@ hold them. What goes wrong is told by the setting's path, never by its value.
 
 from adapter.settings.files import check_files
 from adapter.settings.model import (
+    Audit,
     Authentication,
     Destination,
     DestinationTls,
@@ -28,6 +29,7 @@ from adapter.settings.reading import FILE_NAME, init, load, show
 
 __all__ = [
     "FILE_NAME",
+    "Audit",
     "Authentication",
     "Destination",
     "DestinationTls",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from adapter.certs import signing_key, verifying_keys
+from adapter.certs import audit_key, signing_key, verifying_keys
 from adapter.errors import Fault, Misconfigured
 from adapter.settings.model import Settings
 
@@ -29,6 +29,8 @@ def check_files(settings: Settings) -> None:
 def _file_faults(settings: Settings) -> Iterator[Fault]:
     yield from _secret("store.key_file", settings.store.key_file)
     yield from _secret("store.id_key_file", settings.store.id_key_file)
+    if settings.audit is not None:
+        yield from _audit_key("audit.key_file", settings.audit.key_file)
     if (tls := settings.server.tls) is not None:
         yield from _pair("server.tls", tls.certificate, tls.key)
         yield from _authorities("server.tls.ca", tls.ca)
@@ -55,6 +57,16 @@ def _secret(place: str, path: Path) -> Iterator[Fault]:
         return
     if mode & 0o077:
         yield Fault("config.file-exposed", place)
+
+
+def _audit_key(place: str, path: Path) -> Iterator[Fault]:
+    secret = tuple(_secret(place, path))
+    yield from secret
+    if not secret:
+        try:
+            audit_key(path)
+        except (OSError, ValueError):
+            yield Fault("config.bad-key", place, "a private Ed25519 key in PEM, not encrypted")
 
 
 def _pair(place: str, certificate: Path, key: Path) -> Iterator[Fault]:

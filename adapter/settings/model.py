@@ -73,6 +73,17 @@ class Store(_Part):
     """The secret under which resource ids and patient keys are derived from identifiers."""
 
 
+class Audit(_Part):
+    """How the audit log is signed at intervals, so that what is said of it can be kept elsewhere."""
+
+    key_file: FilePath
+    """The Ed25519 private key (PEM) that signs."""
+    checkpoint_file: FilePath
+    """Where signed checkpoints are appended, one a line. Copies belong on another machine."""
+    every_rows: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    every_minutes: Annotated[int, Field(ge=1, le=1_440)] = 60
+
+
 class ServerTls(_Part):
     certificate: FilePath
     key: FilePath
@@ -186,6 +197,8 @@ class Settings(_Part):
     mode: Mode
     region: Region
     store: Store
+    audit: Audit | None = None
+    """Left out, the audit log is still chained, and nothing is signed."""
     server: Server
     destinations: tuple[Destination, ...] = ()
     peers: tuple[Peer, ...] = ()

@@ -3,7 +3,7 @@ The audit log: entries that are only ever added, each in the transaction of what
 
 Every row carries a keyed hash over the row before it and itself. A row that was changed, removed, put in or moved breaks
 the chain there, and without the key nobody can mend it. Rows cut off at the end leave a shorter chain that is whole: that
-is what checkpoints kept elsewhere are for.
+is what ``checkpoints`` kept elsewhere are for.
 
 Event, who, what and reason are codes, client ids and places, never content and never a person's number. Words that a
 person wrote go into ``details``, which is sealed.
@@ -12,15 +12,22 @@ person wrote go into ``details``, which is sealed.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
+from typing import Final, Literal
 
 from adapter.store.database import Row, Transaction
 from adapter.store.instants import instant, micros
 
-_START = bytes(32)
-_ROWS = "SELECT sequence, at, event, who, what, patient_key, outcome, reason, details, unit, previous, hash FROM audit"
+START: Final = bytes(32)
+"""What stands for the hash before the first row."""
+_COLUMNS: Final = (
+    "sequence", "at", "event", "who", "what", "patient_key", "outcome", "reason", "details", "unit", "previous", "hash",
+)  # fmt: skip
+_ROWS: Final = f"SELECT {', '.join(_COLUMNS)} FROM audit"  # noqa: S608  our own column names
+_INSERT: Final = f"INSERT INTO audit ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608  as above
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +59,29 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Query:
+    """Which entries: of a patient, of one event or family of events ("message"), by somebody, from ``since`` up to ``until``."""
+
+    patient_key: str | None = field(default=None, repr=False)
+    event: str | None = None
+    who: str | None = None
+    outcome: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Break:
-    """Where the chain does not hold. ``kind``: "altered", "missing" (rows before this one are gone) or "unlinked"."""
+    """
+    Where a log does not hold: its place (the number of a row or of a checkpoint) and how.
+
+    Rows are "altered", "unlinked", "missing" (rows before this one are gone), "truncated" (rows after it are) or
+    "unreadable" (a line of an export). For checkpoints see ``checkpoints``.
+    """
 
     sequence: int
     kind: str
+    of: Literal["audit", "checkpoint"] = "audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +93,25 @@ class Verified:
     breaks: tuple[Break, ...]
 
 
+class Links:
+    """Follows the rows of a log: each must be the next, and name the hash of the one before it."""
+
+    def __init__(self, sequence: int = 0, head: bytes = START) -> None:
+        self.sequence, self.head = sequence, head
+
+    def follow(self, sequence: int, previous: bytes, hashed: bytes) -> Break | None:
+        """Take the next row; what is wrong with its place."""
+        wrong = "missing" if sequence != self.sequence + 1 else "unlinked" if previous != self.head else ""
+        self.sequence, self.head = sequence, hashed
+        return Break(sequence, wrong) if wrong else None
+
+
 def append(tx: Transaction, entries: Sequence[Entry], *, now: datetime) -> None:
     """Add entries to the end of the chain."""
     if not entries:
         return
     last = tx.one("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1")
-    sequence, previous = last or (0, _START)
+    sequence, previous = last or (0, START)
     at = micros(now)
     for entry in entries:
         sequence += 1
@@ -91,27 +129,7 @@ def append(tx: Transaction, entries: Sequence[Entry], *, now: datetime) -> None:
             entry.unit,
         )
         hashed = tx.keys.chain(previous, _canonical(row))
-        tx.run(
-            """
-            INSERT INTO audit
-                (sequence, at, event, who, what, patient_key, outcome, reason, details, unit, previous, hash)
-            VALUES (
-                :sequence, :at, :event, :who, :what, :patient_key, :outcome, :reason, :details, :unit, :previous, :hash
-            )
-            """,
-            sequence=sequence,
-            at=at,
-            event=entry.event,
-            who=entry.who,
-            what=entry.what,
-            patient_key=entry.patient_key,
-            outcome=entry.outcome,
-            reason=entry.reason,
-            details=details,
-            unit=entry.unit,
-            previous=previous,
-            hash=hashed,
-        )
+        tx.run(_INSERT, **dict(zip(_COLUMNS, (*row, previous, hashed), strict=True)))
         previous = hashed
 
 
@@ -124,36 +142,75 @@ def entries(tx: Transaction, *, after: int = 0, limit: int = 100, patient_key: s
         limit=limit,
         patient_key=patient_key,
     )
-    return [_written(tx, row) for row in rows]
+    return [written(tx, row) for row in rows]
 
 
-def verify_chain(tx: Transaction) -> Verified:
-    """Read the whole chain and name every row where it does not hold."""
+def find(tx: Transaction, query: Query) -> Iterator[Written]:
+    """The entries that a query asks for, in order, one by one."""
+    return (written(tx, row) for row in rows(tx, query))
+
+
+def rows(tx: Transaction, query: Query = Query(), *, after: int = 0, limit: int = -1) -> Iterator[Row]:
+    """Rows as they are stored, in order, one by one, for ``line`` and ``written``."""
+    asked: dict[str, object] = {"after": after, "limit": limit}
+    conditions = ["sequence > :after"]
+    for name in ("patient_key", "who", "outcome"):
+        if (value := getattr(query, name)) is not None:
+            conditions.append(f"{name} = :{name}")
+            asked[name] = value
+    if query.event is not None:
+        conditions.append("(event = :event OR substr(event, 1, length(:event) + 1) = :event || '.')")
+        asked["event"] = query.event
+    for name, at, sign in (("since", query.since, ">="), ("until", query.until, "<=")):
+        if at is not None:
+            conditions.append(f"at {sign} :{name}")
+            asked[name] = micros(at)
+    return tx.each(f"{_ROWS} WHERE {' AND '.join(conditions)} ORDER BY sequence LIMIT :limit", **asked)
+
+
+def verify_chain(tx: Transaction, seen: Callable[[Row], object] = lambda _: None) -> Verified:
+    """Read the whole chain and name every row where it does not hold. ``seen`` is given each row."""
     breaks: list[Break] = []
-    count, expected, previous = 0, 1, _START
+    count, links = 0, Links()
     for row in tx.each(_ROWS + " ORDER BY sequence"):
         count += 1
         sequence, linked, hashed = row[0], row[10], row[11]
-        if sequence != expected:
-            breaks.append(Break(sequence, "missing"))
-        elif linked != previous:
-            breaks.append(Break(sequence, "unlinked"))
+        if (broken := links.follow(sequence, linked, hashed)) is not None:
+            breaks.append(broken)
         if hashed != tx.keys.chain(linked, _canonical(row[:10])):
             breaks.append(Break(sequence, "altered"))
-        expected, previous = sequence + 1, hashed
-    return Verified(count, previous, tuple(breaks))
+        seen(row)
+    return Verified(count, links.head, tuple(breaks))
+
+
+def line(row: Row) -> bytes:
+    """
+    A row as it is exported, and as checkpoints sign it: one line of JSON with its line end.
+
+    Sealed words are there as the SHA-256 of what is stored, hashes in hexadecimal, the time in UTC with microseconds.
+    """
+    shown = dict(zip(_COLUMNS, row, strict=True))
+    details = shown["details"]
+    shown |= {
+        "at": instant(shown["at"]).isoformat(timespec="microseconds"),
+        "details": None if details is None else sha256(details).hexdigest(),
+        "previous": shown["previous"].hex(),
+        "hash": shown["hash"].hex(),
+    }
+    return json.dumps(shown, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def written(tx: Transaction, row: Row) -> Written:
+    """A stored row as an entry, its sealed words opened."""
+    sequence, at, event, who, what, patient_key, outcome, reason, details, unit = row[:10]
+    opened = None if details is None else tx.keys.open(details, "audit", sequence)
+    return Written(sequence, instant(at), Entry(event, who, what, outcome, reason, patient_key, opened, unit))
 
 
 def _canonical(row: Row) -> bytes:
     """A row from its sequence to its unit. Without a unit it is written as it was before there were units."""
     *values, unit = row
-    written = values if unit is None else [*values, unit]
+    stored = values if unit is None else [*values, unit]
     return json.dumps(
-        [value.hex() if isinstance(value, bytes) else value for value in written], separators=(",", ":")
+        [value.hex() if isinstance(value, bytes) else value for value in stored], separators=(",", ":")
     ).encode()
-
-
-def _written(tx: Transaction, row: Row) -> Written:
-    sequence, at, event, who, what, patient_key, outcome, reason, details, unit = row[:10]
-    opened = None if details is None else tx.keys.open(details, "audit", sequence)
-    return Written(sequence, instant(at), Entry(event, who, what, outcome, reason, patient_key, opened, unit))

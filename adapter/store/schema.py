@@ -223,11 +223,12 @@ _table(
     Index("audit_by_time", "at"),
 )
 
-# Signed statements about the audit log. content: SHA-256 of the exported lines of the rows since the checkpoint before.
+# Signed statements about the audit log, which then had so many rows. content: SHA-256 of the lines of rows from first on.
 _table(
     "audit_checkpoint",
     _whole("number", key=True),
     _whole("at"),
+    _whole("first"),
     _whole("rows"),
     _bytes("head"),
     _bytes("content"),
