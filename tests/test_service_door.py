@@ -39,6 +39,7 @@ ROUTES = {
     ("POST", "/records"): "local-system",
     ("GET", "/records/changes"): "local-system",
     ("GET", "/queue"): "local-system",
+    ("GET", "/queue/{id}/why"): "local-system",
     ("GET", "/dead"): "local-system",
     ("POST", "/destinations/{id}/pause"): "local-system",
     ("POST", "/destinations/{id}/resume"): "local-system",

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from adapter.cli import convert, doctor, reference, running, sending, setting_up
+from adapter.cli import convert, doctor, reference, running, sending, setting_up, why
 from adapter.cli.terminal import Root, language_option, put, run
 
 
@@ -53,6 +53,7 @@ for command in (
     sending.send,
     sending.queue,
     sending.dead,
+    why.why_,
     running.serve,
     running.worker,
     running.mock,

@@ -19,6 +19,7 @@ from adapter.consent.gate import Cleared, Withheld
 from adapter.domain import Purpose
 from adapter.errors import AdapterError
 from adapter.flows.adapter import Adapter
+from adapter.flows.why import Basis
 from adapter.store import Transaction, audit, outbox, records
 from adapter.store.disclosures import Disclosure
 from adapter.store.outbox import Begun, Claim, Dead, Delivered, Outcome, Refused, Retry
@@ -121,20 +122,22 @@ async def _holding(adapter: Adapter, claim: Claim) -> AsyncIterator[None]:
 
 async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
     """One attempt. None: the lane was no longer ours, and nothing was sent."""
+    recipient = adapter.recipients[claim.destination]
     for _ in range(_DECIDE_AGAIN):
         record, stored = await adapter.store.read(_looked_up, claim)
-        known = adapter.record(record)
+        known, now = adapter.record(record), adapter.clock()
+        basis = Basis(now, stored.consent_version, recipient, (adapter.settings.region.provider,)).written()
         result = adapter.gate.clear(
             known,
-            destination=adapter.recipients[claim.destination],
+            destination=recipient,
             purpose=Purpose(claim.purpose),
             snapshot=adapter.snapshot(known, stored),
-            now=adapter.clock(),
+            now=now,
             request_id=claim.request_id,
             correlation_id=claim.correlation_id,
         )
         if isinstance(result, Withheld):
-            return await _finish(adapter, claim, _refusal(result), None, result)
+            return await _finish(adapter, claim, _refusal(result), None, result, basis)
         digest = adapter.keys.fingerprint(result.body)
         request_id = claim.request_id_for(digest, now=adapter.clock())
         cleared = result if request_id == claim.request_id else adapter.gate.renamed(result, request_id)
@@ -145,10 +148,11 @@ async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
             body_digest=digest,
             request_id=request_id,
             now=adapter.clock(),
+            basis=basis,
         )
         if begun.status == "started":
             receipt = await adapter.transport.send(cleared)
-            return await _finish(adapter, claim, _outcome(adapter, claim, cleared, receipt), begun, cleared)
+            return await _finish(adapter, claim, _outcome(adapter, claim, cleared, receipt), begun, cleared, basis)
         if begun.status == "lost":
             return None
     await adapter.store.write(outbox.give_back, claim)
@@ -195,8 +199,8 @@ def _next_try(adapter: Adapter, claim: Claim, receipt: Receipt) -> datetime | No
     )
 
 
-async def _finish(
-    adapter: Adapter, claim: Claim, outcome: Outcome, begun: Begun | None, decided: Cleared | Withheld
+async def _finish(  # noqa: PLR0913, PLR0917  all that is known of the attempt
+    adapter: Adapter, claim: Claim, outcome: Outcome, begun: Begun | None, decided: Cleared | Withheld, basis: bytes
 ) -> Outcome:
     kind = type(outcome).__name__.lower()
     reason = "" if isinstance(outcome, Delivered) else outcome.reason
@@ -216,6 +220,7 @@ async def _finish(
         entries=[entry],
         now=adapter.clock(),
         explanation=decided.explanation,
+        basis=basis,
     )
     log.info(kind, extra={"message_id": claim.message_id, "destination": claim.destination, "reason": reason})
     return outcome

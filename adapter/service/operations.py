@@ -1,4 +1,7 @@
-"""The queue for those who run the adapter: see it, pause a destination, release or discard what could not be delivered."""
+"""
+The queue for those who run the adapter: see it, ask why a message left or did not, pause a destination, release or discard
+what could not be delivered.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,14 @@ from pydantic import TypeAdapter
 
 from adapter.domain import Line, Part, read_part
 from adapter.errors import Denied, Fault
+from adapter.flows.why import why
 from adapter.service import answers
 from adapter.service.door import Call, Door
 from adapter.service.records import MOST, number
 from adapter.store import Transaction, destinations, quarantine
 from adapter.store.quarantine import Attempt, Message
 from adapter.transport.login import Caller
+from adapter.wire import json
 
 _USUAL: Final = 100
 _EVER: Final = 10**15
@@ -43,6 +48,7 @@ def add_routes(app: FastAPI, door: Door) -> None:
         app.add_api_route(path, door.guarded("local-system", _action(operation, check)), methods=["POST"])
 
     app.add_api_route("/queue", door.guarded("local-system", queue), methods=["GET"])
+    app.add_api_route("/queue/{id}/why", door.guarded("local-system", explained), methods=["GET"])
     app.add_api_route("/dead", door.guarded("local-system", dead), methods=["GET"])
     act("/destinations/{id}/pause", destinations.pause, _destination)
     act("/destinations/{id}/resume", destinations.resume, _destination)
@@ -66,6 +72,17 @@ async def queue(call: Call, _: Caller) -> Response:
     return answers.document(
         {"destinations": [_shown(each) for each in overview], "messages": [_listed(each) for each in messages]}
     )
+
+
+async def explained(call: Call, caller: Caller) -> Response:
+    """One message with every attempt, the latest first, and what the gate said at it."""
+    call.allow_parameters()
+    message, attempts = await why(call.adapter.store, _message(call), who=caller.peer, now=call.adapter.clock())
+    shown = [
+        _tried(each.attempt) | ({"explanation": json.read(each.explanation)} if each.explanation else {})
+        for each in attempts
+    ]
+    return answers.document(_listed(message) | {"attempts": shown})
 
 
 async def dead(call: Call, _: Caller) -> Response:
