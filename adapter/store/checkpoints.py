@@ -177,7 +177,7 @@ def from_line(line: bytes) -> Checkpoint | None:
             head=bytes.fromhex(said["head"]),
             content=bytes.fromhex(said["content"]),
             previous=bytes.fromhex(said["previous"]),
-            key_id=said["key"],
+            key_id=str(said["key"]),
             signature=b64decode(said["signature"], validate=True),
         )
         return found if found.line() == line.rstrip(b"\r\n") + b"\n" else None
