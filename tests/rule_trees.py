@@ -5,7 +5,7 @@ from __future__ import annotations
 from consent_worlds import NOWS
 
 from adapter.consent.directives import Directive, Source
-from adapter.consent.rulebook import Rulebook
+from adapter.consent.rulebook import Question, Rulebook
 from adapter.consent.rules import ActorPattern, DataPattern, Effect, Meaning, Party, Rule, Span, Subject
 
 
@@ -93,13 +93,8 @@ def said(rule, asked, dialect):
     meanings = {"instance": "instances", "related": "related", "dependents": "dependents", "authoredby": "authors"}
     known |= {meanings[meaning]: frozenset(asked[meaning]) if meaning in asked else None for meaning in Meaning}
     rules = Rulebook([Directive(Source.CONSENT, "c", 1, "", "p", as_rule(rule), Span(), dialect=dialect)])
-    [sheet] = rules.sheets(
-        Party(
-            party.get("kind", ""), *(frozenset(party.get(name, ())) for name in ("references", "identifiers", "groups"))
-        ),
-        [asked["purpose"]] if "purpose" in asked else [],
-        asked.get("action"),
-        Subject("kind", "patient", dates=Span(*asked["dates"]) if "dates" in asked else None, **known),
-        asked["now"],
-    )
-    return rules.says(0, sheet).effect
+    names = (frozenset(party.get(name, ())) for name in ("references", "identifiers", "groups"))
+    subject = Subject("kind", "patient", dates=Span(*asked["dates"]) if "dates" in asked else None, **known)
+    question = Question(Party(party.get("kind", ""), *names), asked.get("action"), subject, asked["now"])
+    [effect] = rules.says(0, rules.sheets(question, [asked["purpose"]] if "purpose" in asked else [])).effects
+    return effect

@@ -19,7 +19,14 @@ COUNT = int(os.environ.get("KOORD_ORACLE_CASES", "20000"))
 """`make proof` sets more."""
 DENIALS = {Reason.BLOCKED_INNER, Reason.BLOCKED_OUTER, Reason.CONSENT_REFUSED, Reason.CONSENT_UNINTERPRETABLE}
 RARE = {Reason.CONSENT_OTHER_CONTENT, Reason.CONSENT_REPLACED}
-LATER = {Reason.DIAGNOSIS_CONTENT, Reason.INVALID_CONTENT, Reason.UNEXPECTED_CONTENT, Reason.GATE_ERROR, Reason.UNREADABLE}
+LATER = {
+    Reason.DIAGNOSIS_CONTENT,
+    Reason.INVALID_CONTENT,
+    Reason.UNEXPECTED_CONTENT,
+    Reason.GATE_ERROR,
+    Reason.UNREADABLE,
+    Reason.PERMITTED_NOTICE,
+}
 
 
 def test_every_decision_is_the_one_that_the_page_asks_for():

@@ -7,16 +7,17 @@ then the permissions that the recipient type needs, each given by name; else no.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import NamedTuple
+
+import msgspec
 
 from adapter.consent.directives import LAW, Directive, Source, Status
 from adapter.consent.disclosure import PATIENT, Disclosure, Disclosures
-from adapter.consent.rulebook import Rulebook, Said
+from adapter.consent.rulebook import Question, Rulebook, Said, remember
 from adapter.consent.rules import Coding, Effect, Party, Span, Subject
 from adapter.domain import BlockKind, Category
 
@@ -29,8 +30,8 @@ class Reason(StrEnum):
 
     PERMITTED = "PERMITTED"
     PERMITTED_BY_LAW = "PERMITTED_BY_LAW"
-    # hard prohibitions, in this order
     PERMITTED_NOTICE = "PERMITTED_NOTICE"
+    # hard prohibitions, in this order
     UNKNOWN_RECIPIENT = "UNKNOWN_RECIPIENT"
     WRONG_TENANT = "WRONG_TENANT"
     WRONG_PATIENT = "WRONG_PATIENT"
@@ -83,27 +84,20 @@ class Request:
 
 class Finding(NamedTuple):
     """
-    What one directive, by its ``number`` in the rulebook, says to each requested purpose. ``out``: why it says nothing
-    at all, whatever its rules match.
+    What one directive says to a request. ``out``: why it says nothing at all, whatever its rules match.
     """
 
-    number: int
     directive: Directive
     out: Reason | None
-    said: tuple[Said, ...]
+    said: Said
 
     @property
     def denies(self) -> bool:
-        return self.out is None and any(said.effect is Effect.DENY for said in self.said)
+        return self.said.denies and self.out is None
 
     @property
     def permits(self) -> bool:
-        return self.out is None and any(said.effect is Effect.PERMIT for said in self.said)
-
-    @property
-    def short(self) -> frozenset[str]:
-        """What of its root rule does not match."""
-        return frozenset().union(*(said.short for said in self.said))
+        return self.said.permits and self.out is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +117,7 @@ class Missing:
 class Decision:
     """
     ``categories`` is what may be disclosed, empty unless ``permitted``. ``consents`` are those that opened it.
-    ``withheld`` tells for each category that may not go which rule closed it.
+    ``withheld`` tells for each category that may not go which rule closed it. ``rules``: the findings as canonical JSON.
     """
 
     permitted: bool
@@ -138,6 +132,7 @@ class Decision:
     withheld: tuple[tuple[Category, str], ...] = ()
     findings: tuple[Finding, ...] = field(default=(), repr=False)
     missing: tuple[Missing, ...] = field(default=(), repr=False)
+    rules: bytes = field(default=b"[]", repr=False)
 
 
 def decide(
@@ -171,16 +166,19 @@ def generic(directives: Iterable[Directive], request: Request, subject: Subject,
 def _generic(directives: Iterable[Directive], facts: tuple[Request, Subject, datetime, str]) -> Decision:
     request, subject, now, _ = facts
     rules = Rulebook.of(directives)
-    findings = _findings(rules, request, subject, now)
-    if any(found.out is Reason.CONSENT_UNINTERPRETABLE for found in findings):
-        return Decision(False, Reason.CONSENT_UNINTERPRETABLE, *facts, findings=findings)
-    if any(found.denies for found in findings):
-        return Decision(False, Reason.CONSENT_REFUSED, *facts, findings=findings)
+    findings = _findings(rules, _outs(rules, subject, now), rules.sheets(*_asked(request, subject, now)))
     opening = [_sources(rules, findings, "", _permits(n)) for n in range(len(request.purposes) or 1)]
-    if not all(opening):
-        return Decision(False, Reason.NO_CONSENT, *facts, findings=findings)
-    consents = sorted({(directive.id, directive.version) for sources in opening for directive, _ in sources})
-    return Decision(True, Reason.PERMITTED, *facts, consents=tuple(consents), findings=findings)
+    consents = tuple(sorted({(directive.id, directive.version) for sources in opening for directive, _ in sources}))
+    reason = Reason.PERMITTED
+    if any(found.out is Reason.CONSENT_UNINTERPRETABLE for found in findings):
+        reason = Reason.CONSENT_UNINTERPRETABLE
+    elif any(found.denies for found in findings):
+        reason = Reason.CONSENT_REFUSED
+    elif not all(opening):
+        reason = Reason.NO_CONSENT
+    permitted = reason is Reason.PERMITTED
+    used = consents if permitted else ()
+    return Decision(permitted, reason, *facts, consents=used, findings=findings, rules=_written(findings, used))
 
 
 _OUTRIGHT = frozenset({"MODIFIER_EXTENSION", "IMPLICIT_RULES"})
@@ -225,32 +223,57 @@ def _decide(
     if prohibited is not None:
         return Decision(False, prohibited, *facts)
     rules = Rulebook.of(directives)
-    findings = _findings(rules, request, subject, now)
+    outs, sheets = _outs(rules, subject, now), rules.sheets(*_asked(request, subject, now))
+    key = (policy.version, disclosure.recipient, outs, *sheets)
+    verdict: _Verdict = rules.verdicts.get(key) or remember(
+        rules.verdicts, key, _verdict(rules, disclosure, outs, sheets)
+    )
+    return Decision(
+        verdict.permitted,
+        verdict.reason,
+        *facts,
+        kind=verdict.kind,
+        categories=verdict.categories,
+        consents=verdict.consents,
+        withheld=verdict.withheld,
+        findings=verdict.findings,
+        missing=verdict.missing,
+        rules=verdict.rules,
+    )
+
+
+_Withheld = tuple[tuple[Category, str], ...]
+
+
+class _Verdict(NamedTuple):
+    """What all directives come to for a type of recipient: the parts of a decision."""
+
+    permitted: bool
+    reason: Reason
+    kind: str
+    categories: frozenset[Category]
+    consents: tuple[tuple[str, int], ...]
+    withheld: _Withheld
+    findings: tuple[Finding, ...]
+    missing: tuple[Missing, ...]
+    rules: bytes
+
+
+def _verdict(rules: Rulebook, disclosure: Disclosure, outs: _Outs, sheets: Sequence[int]) -> _Verdict:
+    findings = _findings(rules, outs, sheets)
     heard = findings
     if disclosure.opened_by is not None:
         heard = tuple(found for found in findings if found.directive.source is not Source.LAW)
     denial = _denied(heard)
-    opened = _Opened.find(rules, findings, disclosure, request)
+    opened = _Opened.find(rules, findings, disclosure, len(sheets))
     if denial is not None or opened.missing:
         reason, kind = denial or (opened.missing[0].reason, opened.missing[0].kind)
-        return Decision(False, reason, *facts, kind, findings=heard, missing=opened.missing)
-    closed = tuple(
-        (category, found.directive.name)
-        for found in heard
-        if found.denies
-        for category in found.directive.categories or ()
-    )
-    categories, withheld = _narrowed(disclosure, opened.categories, opened.narrowed_by, closed)
-    return Decision(
-        True,
-        Reason.PERMITTED if disclosure.opened_by else Reason.PERMITTED_BY_LAW,
-        *facts,
-        disclosure.opened_by or LAW,
-        categories=categories,
-        consents=opened.consents,
-        withheld=withheld,
-        findings=heard,
-    )
+        return _Verdict(False, reason, kind, frozenset(), (), (), heard, opened.missing, _written(heard, ()))
+    reason = Reason.PERMITTED if disclosure.opened_by else Reason.PERMITTED_BY_LAW
+    categories, withheld = _narrowed(disclosure, opened, heard)
+    written = _written(heard, opened.consents)
+    kind = disclosure.opened_by or LAW
+    return _Verdict(True, reason, kind, categories, opened.consents, withheld, heard, (), written)
 
 
 def _prohibited(disclosure: Disclosure, request: Request, subject: Subject) -> Reason | None:
@@ -269,13 +292,50 @@ def _prohibited(disclosure: Disclosure, request: Request, subject: Subject) -> R
     return Reason.DECEASED if subject.deceased else None
 
 
-def _findings(rules: Rulebook, request: Request, subject: Subject, now: datetime) -> tuple[Finding, ...]:
+_Outs = tuple[Reason | None, ...]
+
+
+def _asked(request: Request, subject: Subject, now: datetime) -> tuple[Question, Sequence[Coding]]:
+    return Question(request.recipient, request.action, subject, now), request.purposes
+
+
+def _outs(rules: Rulebook, subject: Subject, now: datetime) -> _Outs:
+    """For each directive why it is out, if it is: the same between two of the times that matter to any of them."""
+    key = (subject.patient, subject.custodian, rules.times.between(now))
+    known: _Outs | None = rules.outs.get(key)
+    return known or remember(rules.outs, key, tuple([_out(each, subject, now) for each in rules.directives]))
+
+
+def _findings(rules: Rulebook, outs: _Outs, sheets: Sequence[int]) -> tuple[Finding, ...]:
     """What each directive says, in the rulebook's order."""
-    sheets = rules.sheets(request.recipient, request.purposes, request.action, subject, now)
     return tuple(
-        Finding(n, each, _out(each, subject, now), tuple([rules.says(n, sheet) for sheet in sheets]))
-        for n, each in enumerate(rules.directives)
+        Finding(directive, out, rules.says(n, sheets))
+        for n, (directive, out) in enumerate(zip(rules.directives, outs, strict=True))
     )
+
+
+def _written(findings: Iterable[Finding], used: Collection[tuple[str, int]]) -> bytes:
+    """
+    The findings as a canonical JSON list. A consent that was presupposed and holds, but does not speak of this recipient,
+    "stands".
+    """
+    rules = []
+    for directive, out, said in findings:
+        says = "stands" if (directive.id, directive.version) in used else "nothing"
+        if out is None and (said.denies or said.permits):
+            says = "deny" if said.denies else "permit"
+        steps = msgspec.Raw(b"[]" if out else said.steps)
+        rules.append(
+            {
+                "kind": directive.kind,
+                "out": out or "",
+                "refusal": directive.refusal,
+                "rule": directive.name,
+                "says": says,
+                "steps": steps,
+            }
+        )
+    return msgspec.json.encode(rules)
 
 
 def _out(directive: Directive, subject: Subject, now: datetime) -> Reason | None:  # noqa: PLR0911  one for each reason, in their order
@@ -303,20 +363,28 @@ def _out(directive: Directive, subject: Subject, now: datetime) -> Reason | None
 _ALWAYS = Span()
 
 
-def _denied(findings: Sequence[Finding]) -> tuple[Reason, str] | None:
-    """The strictest denial: a spärr, then a consent that cannot be read, then a refusal of everything."""
-    blocked = {found.directive.kind for found in findings if found.directive.source is Source.BLOCK and found.denies}
-    if blocked:
-        inner = BlockKind.INNER.value in blocked
-        return (Reason.BLOCKED_INNER, BlockKind.INNER) if inner else (Reason.BLOCKED_OUTER, BlockKind.OUTER)
-    for found in findings:
-        if found.out is Reason.CONSENT_UNINTERPRETABLE:
-            return Reason.CONSENT_UNINTERPRETABLE, found.directive.kind
-    for found in findings:
-        closes = found.directive.categories
-        if found.denies and (closes is None or Category.ADMINISTRATIVE in closes):
-            return Reason.CONSENT_REFUSED, found.directive.kind
-    return None
+def _denied(findings: Iterable[Finding]) -> tuple[Reason, str] | None:
+    """The strictest denial: a spärr, inner first, then a consent that cannot be read, then a refusal of everything."""
+    denials = [denial for found in findings if (denial := _denial(found)) is not None]
+    return min(denials, key=lambda denial: _STRICTEST.index(denial[0])) if denials else None
+
+
+_STRICTEST = (Reason.BLOCKED_INNER, Reason.BLOCKED_OUTER, Reason.CONSENT_UNINTERPRETABLE, Reason.CONSENT_REFUSED)
+
+
+def _denial(found: Finding) -> tuple[Reason, str] | None:
+    """The denial of everything that a directive is, and its kind."""
+    directive = found.directive
+    if found.out is not None:
+        return (found.out, directive.kind) if found.out is Reason.CONSENT_UNINTERPRETABLE else None
+    if not found.said.denies:
+        return None
+    if directive.source is Source.BLOCK:
+        inner = directive.kind == BlockKind.INNER
+        return Reason.BLOCKED_INNER if inner else Reason.BLOCKED_OUTER, directive.kind
+    closes = directive.categories
+    everything = closes is None or Category.ADMINISTRATIVE in closes
+    return (Reason.CONSENT_REFUSED, directive.kind) if everything else None
 
 
 class _Opened(NamedTuple):
@@ -328,7 +396,7 @@ class _Opened(NamedTuple):
     missing: tuple[Missing, ...]
 
     @classmethod
-    def find(cls, rules: Rulebook, findings: tuple[Finding, ...], disclosure: Disclosure, request: Request) -> _Opened:
+    def find(cls, rules: Rulebook, findings: tuple[Finding, ...], disclosure: Disclosure, purposes: int) -> _Opened:
         categories, sources, missing = disclosure.categories, list[Directive](), list[Missing]()
         for kind in disclosure.presupposes:
             standing = _sources(rules, findings, kind, _stands)
@@ -336,7 +404,7 @@ class _Opened(NamedTuple):
             if not standing:
                 missing.append(_missing(findings, kind, _stands, named=False))
         narrowed: set[str] = set()
-        for n in range(len(request.purposes) or 1):
+        for n in range(purposes):
             permits = _permits(n)
             opening = _sources(rules, findings, disclosure.opened_by or LAW, permits)
             sources += [directive for directive, _ in opening]
@@ -357,7 +425,7 @@ def _stands(found: Finding) -> bool:
 
 
 def _permits(n: int) -> _Says:
-    return lambda found: found.out is None and found.said[n].effect is Effect.PERMIT
+    return lambda found: found.out is None and found.said.effects[n] is Effect.PERMIT
 
 
 def _sources(
@@ -368,17 +436,17 @@ def _sources(
     tell which is newer, all of them must permit, and only what all of them open is open.
     """
     sources = []
-    for found in findings:
-        if found.directive.kind == kind and says(found):
-            rivals = [each for each in rules.rivals(found.number) if findings[each.number].out not in _NO_RIVAL]
+    for n in rules.of_kind(kind):
+        found = findings[n]
+        if says(found):
+            rivals = [each for each in rules.rivals(n) if findings[each.number].out not in _NO_RIVAL]
             if not any(each.newer or not says(findings[each.number]) for each in rivals):
-                opens = [found.directive, *(findings[each.number].directive for each in rivals)]
-                sources.append((found.directive, _common(tuple(each.categories for each in opens))))
+                opens = (found.directive.categories, *(findings[each.number].directive.categories for each in rivals))
+                sources.append((found.directive, _common(opens)))
     return sources
 
 
-@lru_cache(maxsize=1024)
-def _common(opens: tuple[frozenset[Category] | None, ...]) -> frozenset[Category]:
+def _common(opens: Iterable[frozenset[Category] | None]) -> frozenset[Category]:
     common = frozenset(Category)
     for categories in opens:
         common &= frozenset(Category) if categories is None else categories | {Category.ADMINISTRATIVE}
@@ -396,36 +464,34 @@ def _missing(findings: Sequence[Finding], kind: str, says: _Says, *, named: bool
         if same:
             nearest = max(same, key=lambda found: found.directive.spoken)
             readable = not nearest.directive.refusal
-            matches = not named or nearest.short <= _ATTRIBUTES.get(reason, set())
+            matches = not named or nearest.said.short <= _ATTRIBUTES.get(reason, set())
             return Missing(kind, reason, nearest, alone=readable and matches)
     return Missing(kind, Reason.NO_CONSENT, None)
 
 
 def _why_not(found: Finding, says: _Says, *, named: bool) -> Reason | None:
-    if named and "actor" in found.short:
+    if named and "actor" in found.said.short:
         return Reason.CONSENT_FOR_ANOTHER if found.out is None else None
     if found.out is not None:
         return found.out
     if says(found):
         return Reason.CONSENT_REPLACED
-    return Reason.CONSENT_OTHER_PURPOSE if "purpose" in found.short else Reason.CONSENT_OTHER_CONTENT
-
-
-_Withheld = tuple[tuple[Category, str], ...]
+    return Reason.CONSENT_OTHER_PURPOSE if "purpose" in found.said.short else Reason.CONSENT_OTHER_CONTENT
 
 
 def _narrowed(
-    disclosure: Disclosure, opened: frozenset[Category], narrowed_by: str, closed: _Withheld
+    disclosure: Disclosure, opened: _Opened, findings: Iterable[Finding]
 ) -> tuple[frozenset[Category], _Withheld]:
     """What goes, and for each category that does not: the disclosure table, the refusal or the consents that close it."""
-    refused = dict(closed)
-    categories = (disclosure.categories & opened).difference(refused)
+    refused = {
+        category: found.directive.name
+        for found in findings
+        if found.denies
+        for category in found.directive.categories or ()
+    }
+    categories = (disclosure.categories & opened.categories).difference(refused)
+    by = {each: refused.get(each, opened.narrowed_by) for each in disclosure.categories}
     withheld = [
-        (
-            each,
-            refused.get(each, narrowed_by) if each in disclosure.categories else f"disclosure/{disclosure.recipient}",
-        )
-        for each in Category
-        if each not in categories
+        (each, by.get(each, f"disclosure/{disclosure.recipient}")) for each in Category if each not in categories
     ]
     return categories, tuple(withheld)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -52,9 +52,10 @@ class Directive:
     dialect: Dialect = Dialect.TREE
     refusal: str = ""
 
-    @property
-    def name(self) -> str:
-        return f"{self.source.value} {self.id} version {self.version}"
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.source.value} {self.id} version {self.version}")
 
     @property
     def spoken(self) -> tuple[datetime, str]:

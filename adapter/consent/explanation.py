@@ -62,7 +62,7 @@ def explain(decision: Decision, *, snapshot: str = "", destination: str = "", fa
         reason=decision.reason,
         recipient=_recipient(decision),
         record=decision.subject.name,
-        rules=msgspec.Raw(b"[%b]" % b",".join([_rule(found, decision) for found in decision.findings])),
+        rules=msgspec.Raw(decision.rules),
         sentence=_sentence(decision.reason, decision.kind),
         snapshot=snapshot,
     )
@@ -178,26 +178,6 @@ def _recipient(decision: Decision) -> str:
     if party.kind == PATIENT:
         return PATIENT
     return " ".join([party.kind, *(f"{system}|{value}" for system, value in sorted(party.identifiers))])
-
-
-def _rule(found: Finding, decision: Decision) -> bytes:
-    """What a rule said. A consent that was presupposed and holds, but does not speak of this recipient, "stands"."""
-    directive = found.directive
-    if found.denies:
-        says = "deny"
-    elif found.permits:
-        says = "permit"
-    else:
-        says = "stands" if (directive.id, directive.version) in decision.consents else "nothing"
-    steps = b"" if found.out else b",".join([said.steps for said in found.said])
-    head = _head(directive.kind, found.out or "", directive.refusal, directive.name, says)
-    return b'%b,"steps":[%b]}' % (head, steps)
-
-
-@lru_cache(maxsize=4096)
-def _head(kind: str, out: str, refusal: str, name: str, says: str) -> bytes:
-    """A rule up to its steps, which come last by their name."""
-    return msgspec.json.encode({"kind": kind, "out": out, "refusal": refusal, "rule": name, "says": says})[:-1]
 
 
 @lru_cache(maxsize=1024)

@@ -10,12 +10,12 @@ at the same time. What is remembered is bounded, and goes with the rulebook.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import or_
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from adapter.consent.directives import Directive
 from adapter.consent.rules import ActorPattern, Answer, Coding, Dialect, Effect, Meaning, Party, Rule, Span, Subject
 
 ATTRIBUTES: Final = ("period", "actor", "purpose", "action", "type", "code", "label", "data", "dataPeriod")
+_PURPOSE: Final = ATTRIBUTES.index("purpose")
 REMEMBERED: Final = 4096
 """How many answers of one kind are kept; one more, and all of them are forgotten."""
 
@@ -37,9 +38,6 @@ class Bits(NamedTuple):
     unknown: int
 
 
-_NONE: Final = Bits(0, 0)
-
-
 class Step(NamedTuple):
     """What one rule answered: its place, its effect, the answer per attribute that it has, and what it came to."""
 
@@ -49,13 +47,25 @@ class Step(NamedTuple):
     outcome: Effect | None
 
 
+class Question(NamedTuple):
+    """What is asked of every rule: may this party do this with this subject now? For which purposes comes beside it."""
+
+    party: Party
+    action: Coding | None
+    subject: Subject
+    now: datetime
+
+
 class Said(NamedTuple):
     """
-    What a directive says to one question; ``effect`` None: it does not apply. ``short``: the attributes of its root rule
-    that do not say yes. ``steps``: one for each rule that was asked, as canonical JSON objects with commas between.
+    What a directive says to a question. ``effects``: one for each purpose, None where it does not apply; ``denies`` and
+    ``permits``: any of them does. ``short``: the attributes of its root rule that do not say yes. ``steps``: one for each
+    rule that was asked for each purpose, as a canonical JSON list.
     """
 
-    effect: Effect | None
+    effects: tuple[Effect | None, ...]
+    denies: bool
+    permits: bool
     short: frozenset[str]
     steps: bytes
 
@@ -68,28 +78,46 @@ class Rival(NamedTuple):
 
 
 class Rulebook:
-    """The rules of ``directives``, in an order that does not depend on the one they came in."""
+    """
+    The rules of ``directives``, in an order that does not depend on the one they came in. ``times``: when any directive
+    begins or ends. ``outs`` and ``verdicts`` are ``decide``'s to remember in.
+    """
 
     def __init__(self, directives: Iterable[Directive]) -> None:
         self.directives = tuple(sorted(directives, key=lambda each: (each.source, each.id, each.version)))
         self._trees = [_Tree(each.rule, each.dialect) for each in self.directives]
         rules = [rule for tree in self._trees for rule in tree.rules]
         self._width = len(rules)
-        self._periods = _Periods(rules)
-        self._actors = _Actors(rules)
-        self._purposes = _Words(rule.purposes for rule in rules)
-        self._actions = _Words(rule.actions for rule in rules)
-        self._types = _Words(rule.types for rule in rules)
-        self._codes = _Words(rule.codes for rule in rules)
-        self._labels = _Words(rule.labels for rule in rules)
-        self._data = _Data(rules)
-        self._data_periods = _DataPeriods(rules)
+        self._purposes = _Words((rule.purposes for rule in rules), lambda _: None)
+        attributes: tuple[_Attribute, ...] = (
+            _Periods(rules),
+            _Actors(rules),
+            self._purposes,
+            _Words((rule.actions for rule in rules), lambda asked: asked.action and (asked.action,)),
+            _Words((rule.types for rule in rules), lambda asked: asked.subject.types),
+            _Words((rule.codes for rule in rules), lambda asked: asked.subject.codes),
+            _Words((rule.labels for rule in rules), lambda asked: asked.subject.labels),
+            _Data(rules),
+            _DataPeriods(rules),
+        )
+        self._attributes = [
+            (2 * place * self._width, attribute)
+            for place, attribute in enumerate(attributes)
+            if attribute.listed and place != _PURPOSE
+        ]
         self._starts = [0]
         for tree in self._trees:
             self._starts.append(self._starts[-1] + len(tree.rules))
         self._masks = [self._mask(number) for number in range(len(self._trees))]
-        self._said: list[dict[int, Said]] = [{} for _ in self._trees]
+        self._said: list[dict[tuple[int, ...], Said]] = [{} for _ in self._trees]
+        spans = [span for each in self.directives for span in (each.rule.period, each.dated) if span is not None]
+        self.times = Times(_ends(span) for span in spans)
+        self.outs: dict[Any, Any] = {}
+        self.verdicts: dict[Any, Any] = {}
         self._lines = _Lines(self.directives)
+        self._kinds: dict[str, list[int]] = {}
+        for number, each in enumerate(self.directives):
+            self._kinds.setdefault(each.kind, []).append(number)
 
     @classmethod
     def of(cls, directives: Iterable[Directive]) -> Self:
@@ -99,44 +127,41 @@ class Rulebook:
     def __iter__(self) -> Iterator[Directive]:
         return iter(self.directives)
 
-    def sheets(
-        self, party: Party, purposes: Sequence[Coding], action: Coding | None, subject: Subject, now: datetime
-    ) -> list[int]:
+    def sheets(self, asked: Question, purposes: Sequence[Coding]) -> list[int]:
         """The sheet of each purpose; of an unknown one, if there is none."""
-        common = (
-            (0, self._periods.at(now)),
-            (1, self._actors.to(party)),
-            (3, self._actions.to(None if action is None else (action,))),
-            (4, self._types.to(subject.types)),
-            (5, self._codes.to(subject.codes)),
-            (6, self._labels.to(subject.labels)),
-            (7, self._data.to(subject)),
-            (8, self._data_periods.to(subject.dates)),
-        )
-        sheet = 0
-        for place, bits in common:
-            if bits is not _NONE:
-                sheet |= self._plane(place, bits)
-        return [sheet | self._plane(2, self._purposes.to((purpose,))) for purpose in purposes] or [
-            sheet | self._plane(2, self._purposes.to(None))
-        ]
+        sheet, width = 0, self._width
+        for shift, attribute in self._attributes:
+            yes, unknown = attribute.to(asked)
+            sheet |= (unknown << width | yes) << shift
+        if not self._purposes.listed:
+            return [sheet] * (len(purposes) or 1)
+        answers = [self._purposes.among((purpose,)) for purpose in purposes] or [self._purposes.among(None)]
+        return [sheet | (unknown << width | yes) << 2 * _PURPOSE * width for yes, unknown in answers]
 
-    def says(self, number: int, sheet: int) -> Said:
-        """What the directive of this number in ``directives`` says to the question of a sheet."""
-        mine = sheet & self._masks[number]
-        said = self._said[number].get(mine)
-        return said or _remember(self._said[number], mine, self._worked_out(number, mine))
+    def says(self, number: int, sheets: Sequence[int]) -> Said:
+        """What the directive of this number in ``directives`` says to the question of these sheets."""
+        mask, known = self._masks[number], self._said[number]
+        mine = tuple([sheet & mask for sheet in sheets])
+        return known.get(mine) or remember(known, mine, self._worked_out(number, mine))
 
     def rivals(self, number: int) -> tuple[Rival, ...]:
         """The directives of the same kind and line that may be newer than this one."""
         return self._lines.rivals(number)
 
-    def _worked_out(self, number: int, sheet: int) -> Said:
-        answers = self._answers(number, sheet)
+    def of_kind(self, kind: str) -> Sequence[int]:
+        """The numbers of the directives of a kind."""
+        return self._kinds.get(kind, ())
+
+    def _worked_out(self, number: int, sheets: Sequence[int]) -> Said:
+        effects: list[Effect | None] = []
         steps: list[Step] = []
-        effect = self._trees[number].outcome(answers, steps)
-        short = frozenset(name for name, answer in answers[0] if answer is not Answer.YES)
-        return Said(effect, short, msgspec.json.encode([_written(step) for step in steps])[1:-1])
+        short: set[str] = set()
+        for sheet in sheets:
+            answers = self._answers(number, sheet)
+            effects.append(self._trees[number].outcome(answers, steps))
+            short |= {name for name, answer in answers[0] if answer is not Answer.YES}
+        written = msgspec.json.encode([_written(step) for step in steps])
+        return Said(tuple(effects), Effect.DENY in effects, Effect.PERMIT in effects, frozenset(short), written)
 
     def _answers(self, number: int, sheet: int) -> list[_Answers]:
         """For each rule of a directive, the answer of every attribute that it has."""
@@ -153,9 +178,6 @@ class Rulebook:
             if listed[place]:
                 bits = sheet >> 2 * place * self._width
                 yield name, Answer.YES if bits & 1 else Answer.UNKNOWN if bits >> self._width & 1 else Answer.NO
-
-    def _plane(self, place: int, bits: Bits) -> int:
-        return (bits.unknown << self._width | bits.yes) << 2 * place * self._width
 
     def _mask(self, number: int) -> int:
         """A directive's bits on every plane of a sheet."""
@@ -243,42 +265,72 @@ class _Lines:
                 yield Rival(n, surely)
 
 
-class _Words:
-    """Which rules list a word."""
+class _Attribute(Protocol):
+    """``listed``: the rules that have the attribute."""
 
-    def __init__(self, listed: Iterable[Iterable[Hashable]]) -> None:
-        self.all = 0
+    listed: int
+
+    def to(self, asked: Question, /) -> Bits: ...
+
+
+class _Words:
+    """Which rules list one of some words."""
+
+    def __init__(
+        self, words: Iterable[Iterable[Hashable]], known: Callable[[Question], Iterable[Hashable] | None]
+    ) -> None:
+        self.listed = 0
         self._by: dict[Hashable, int] = {}
-        for bit, words in enumerate(listed):
-            for word in words:
-                self.all |= 1 << bit
+        self._known = known
+        for bit, listed in enumerate(words):
+            for word in listed:
+                self.listed |= 1 << bit
                 self._by[word] = self._by.get(word, 0) | 1 << bit
 
-    def to(self, known: Iterable[Hashable] | None) -> Bits:
+    def to(self, asked: Question) -> Bits:
+        return self.among(self._known(asked))
+
+    def among(self, known: Iterable[Hashable] | None) -> Bits:
         """``known``: any of these words; None or none at all is not known."""
-        if not self.all:
-            return _NONE
         if not known:
-            return Bits(0, self.all)
-        return Bits(reduce(or_, (self._by.get(word, 0) for word in known)), 0)
+            return Bits(0, self.listed)
+        yes = 0
+        for word in known:
+            yes |= self._by.get(word, 0)
+        return Bits(yes, 0)
+
+
+class Times:
+    """Instants in order, from the ends of some spans; between two of them nothing begins or ends."""
+
+    def __init__(self, ends: Iterable[tuple[int | None, int | None]]) -> None:
+        self._at = sorted({at for pair in ends for at in pair if at is not None})
+
+    def between(self, now: datetime) -> int:
+        """After how many of the instants ``now`` is."""
+        return bisect_right(self._at, _micros(now))
+
+    def within(self, start: int | None, end: int | None) -> range:
+        """The places between instants at which a span with these ends holds."""
+        first = 0 if start is None else bisect_right(self._at, start)
+        return range(first, len(self._at) + 1 if end is None else bisect_right(self._at, end))
 
 
 class _Periods:
-    """Which rules hold at an instant: the times at which that changes, in order, and the rules between each two."""
+    """Which rules hold at an instant."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        spans = [(bit, *_ends(rule.period)) for bit, rule in enumerate(rules) if rule.period is not None]
-        self._times = sorted({at for _, start, end in spans for at in (start, end) if at is not None})
-        self._between = [0] * (len(self._times) + 1)
+        spans = [(1 << bit, *_ends(rule.period)) for bit, rule in enumerate(rules) if rule.period is not None]
+        self.listed = sum(bit for bit, _, _ in spans)
+        self._times = Times((start, end) for _, start, end in spans)
+        holding = [0] * len(self._times.within(None, None))
         for bit, start, end in spans:
-            first = 0 if start is None else bisect_right(self._times, start)
-            last = len(self._times) if end is None else bisect_right(self._times, end) - 1
-            for place in range(first, last + 1):
-                self._between[place] |= 1 << bit
+            for place in self._times.within(start, end):
+                holding[place] |= bit
+        self._holding = [Bits(rules, 0) for rules in holding]
 
-    def at(self, now: datetime) -> Bits:
-        holding = self._between[bisect_right(self._times, _micros(now))]
-        return Bits(holding, 0) if holding else _NONE
+    def to(self, asked: Question) -> Bits:
+        return self._holding[self._times.between(asked.now)]
 
 
 class _Actors:
@@ -289,10 +341,11 @@ class _Actors:
         for bit, rule in enumerate(rules):
             for actor in rule.actors:
                 self._patterns[actor] = self._patterns.get(actor, 0) | 1 << bit
+        self.listed = reduce(or_, self._patterns.values(), 0)
         self._known: dict[Party, Bits] = {}
 
-    def to(self, party: Party) -> Bits:
-        return self._known.get(party) or _remember(self._known, party, self._compared(party))
+    def to(self, asked: Question) -> Bits:
+        return self._known.get(asked.party) or remember(self._known, asked.party, self._compared(asked.party))
 
     def _compared(self, party: Party) -> Bits:
         yes = unknown = 0
@@ -309,14 +362,15 @@ class _Data:
     """Which rules name data that the subject is, or stands in a relation to."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._by = {meaning: _Words(_named(rule, meaning) for rule in rules) for meaning in Meaning}
+        every = [_related(rules, meaning) for meaning in Meaning]
+        self._meanings = [words for words in every if words.listed]
+        self.listed = reduce(or_, (words.listed for words in self._meanings), 0)
 
-    def to(self, subject: Subject) -> Bits:
+    def to(self, asked: Question) -> Bits:
         yes = unknown = 0
-        for meaning, words in self._by.items():
-            if words.all:
-                bits = words.to(subject.referred(meaning))
-                yes, unknown = yes | bits.yes, unknown | bits.unknown
+        for words in self._meanings:
+            bits = words.to(asked)
+            yes, unknown = yes | bits.yes, unknown | bits.unknown
         return Bits(yes, unknown & ~yes)
 
 
@@ -328,12 +382,12 @@ class _DataPeriods:
         for bit, rule in enumerate(rules):
             if rule.data_period is not None:
                 self._spans[rule.data_period] = self._spans.get(rule.data_period, 0) | 1 << bit
+        self.listed = reduce(or_, self._spans.values(), 0)
         self._known: dict[Span | None, Bits] = {}
 
-    def to(self, dates: Span | None) -> Bits:
-        if not self._spans:
-            return _NONE
-        return self._known.get(dates) or _remember(self._known, dates, self._compared(dates))
+    def to(self, asked: Question) -> Bits:
+        dates = asked.subject.dates
+        return self._known.get(dates) or remember(self._known, dates, self._compared(dates))
 
     def _compared(self, dates: Span | None) -> Bits:
         yes = unknown = 0
@@ -347,8 +401,9 @@ class _DataPeriods:
         return Bits(yes, unknown)
 
 
-def _named(rule: Rule, meaning: Meaning) -> Iterator[str]:
-    return (reference for each in rule.data if each.meaning is meaning for reference in each.references)
+def _related(rules: Iterable[Rule], meaning: Meaning) -> _Words:
+    named = ([name for each in rule.data if each.meaning is meaning for name in each.references] for rule in rules)
+    return _Words(named, lambda asked: asked.subject.referred(meaning))
 
 
 def _effective(effect: Effect, answers: _Answers) -> bool:
@@ -393,7 +448,8 @@ def _written(step: Step) -> dict[str, Any]:
     }
 
 
-def _remember(kept: dict[_Key, _Value], key: _Key, value: _Value) -> _Value:
+def remember(kept: dict[_Key, _Value], key: _Key, value: _Value) -> _Value:
+    """Keep a value, among at most so many."""
     if len(kept) >= REMEMBERED:
         kept.clear()
     kept[key] = value
