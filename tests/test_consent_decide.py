@@ -881,9 +881,9 @@ def _changed(needed, consents, blocks, to, record, now):
                 whom = actor(to.type, to.organisation_number, to.hsa_id) if named["kind"] == "collaborate" else None
                 consents.append(consent(named["kind"], f"new{number}", recipient=whom, **common))
             case "end-refusal" | "repair-consent":
-                consents = [each for each in consents if not _is(each, rule)]
+                consents = [each for each in consents if not _is_a_version_of(each, rule)]
             case "end-block":
-                blocks = [each for each in blocks if not _is(each, rule)]
+                blocks = [each for each in blocks if not _is_a_version_of(each, rule)]
             case "lift-block":
                 lift = (
                     d.Lift(unit=d.Unit(hsa_id=to.hsa_id), period=d.Period(start=Moment("2020"))) if to.hsa_id else None
@@ -891,7 +891,7 @@ def _changed(needed, consents, blocks, to, record, now):
                 blocks = [
                     each.model_copy(update={"lifts": (lift,)}) if lift and _is(each, rule) else each for each in blocks
                 ]
-                blocks = [each for each in blocks if lift or not _is(each, rule)]
+                blocks = [each for each in blocks if lift or not _is_a_version_of(each, rule)]
             case _:
                 whom = actor(to.type, to.organisation_number, to.hsa_id)
                 update = {
@@ -901,6 +901,10 @@ def _changed(needed, consents, blocks, to, record, now):
                 }[code]
                 consents = [each.model_copy(update=update) if _is(each, rule) else each for each in consents]
     return consents, blocks
+
+
+def _is_a_version_of(record, rule):
+    return rule.startswith(f"{record.record} {record.id.system}|{record.id.value} version ")
 
 
 def _is(record, rule):
