@@ -19,6 +19,7 @@ from adapter.consent.gate import Cleared, Withheld
 from adapter.domain import Purpose
 from adapter.errors import AdapterError
 from adapter.flows.adapter import Adapter
+from adapter.flows.checkpoints import sign_regularly
 from adapter.flows.why import Basis
 from adapter.store import Transaction, audit, outbox, records
 from adapter.store.disclosures import Disclosure
@@ -45,13 +46,17 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Until cancelled; then what is under way ends first."""
+        """Until cancelled; then what is under way ends first. Meanwhile the audit log is signed at intervals."""
+        adapter = self.adapter
+        signing = asyncio.create_task(sign_regularly(adapter.store, adapter.settings, adapter.clock))
         try:
             while True:
                 if not await self.once():
-                    await self.adapter.woken(_POLL_S)
+                    await adapter.woken(_POLL_S)
         finally:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            signing.cancel()
+            await asyncio.gather(signing, return_exceptions=True)
 
     async def once(self) -> bool:
         """Claim what is due and start to deliver it. False: nothing more to claim now."""
