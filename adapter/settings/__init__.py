@@ -8,12 +8,15 @@ hold them. What goes wrong is told by the setting's path, never by its value.
 
 from adapter.settings.files import check_files
 from adapter.settings.model import (
+    JOURNAL,
     Audit,
     Authentication,
     Destination,
     DestinationTls,
     DestinationToken,
+    Journal,
     Limits,
+    Link,
     Network,
     Peer,
     Recipient,
@@ -29,12 +32,15 @@ from adapter.settings.reading import FILE_NAME, init, load, show
 
 __all__ = [
     "FILE_NAME",
+    "JOURNAL",
     "Audit",
     "Authentication",
     "Destination",
     "DestinationTls",
     "DestinationToken",
+    "Journal",
     "Limits",
+    "Link",
     "Network",
     "Peer",
     "Recipient",

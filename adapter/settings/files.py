@@ -34,13 +34,12 @@ def _file_faults(settings: Settings) -> Iterator[Fault]:
     if (tls := settings.server.tls) is not None:
         yield from _pair("server.tls", tls.certificate, tls.key)
         yield from _authorities("server.tls.ca", tls.ca)
-    for number, destination in enumerate(settings.destinations):
-        place = f"destinations[{number}]"
-        if destination.tls.certificate is not None and destination.tls.key is not None:
-            yield from _pair(f"{place}.tls", destination.tls.certificate, destination.tls.key)
-        yield from _authorities(f"{place}.tls.ca", destination.tls.ca)
-        if destination.token is not None:
-            yield from _private_jwk(f"{place}.token.key", destination.token.key)
+    for place, link in settings.links.values():
+        if link.tls.certificate is not None and link.tls.key is not None:
+            yield from _pair(f"{place}.tls", link.tls.certificate, link.tls.key)
+        yield from _authorities(f"{place}.tls.ca", link.tls.ca)
+        if link.token is not None:
+            yield from _private_jwk(f"{place}.token.key", link.token.key)
     for number, peer in enumerate(settings.peers):
         yield from _public_jwks(f"peers[{number}].jwks", peer.jwks)
     for number, overlay in enumerate(settings.overlays):

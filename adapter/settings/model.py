@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
@@ -130,8 +130,24 @@ class DestinationToken(_Part):
     audience: Line
 
 
-class Destination(_Part):
-    """Somewhere we send. ``production`` says which of the two worlds it belongs to, and has no default on purpose."""
+class Link(_Part):
+    """How one other system is reached. ``production`` says which of the two worlds it belongs to, and has no default on purpose."""
+
+    url: Url
+    network: Network = "public"
+    """What kind of address the host name may lead to; any other kind is refused."""
+    production: bool
+    format: Literal["json", "xml"] = "json"
+    tls: DestinationTls = DestinationTls()
+    token: DestinationToken | None = None
+    echoes_request_id: bool = True
+    """Whether the peer repeats X-Request-Id; if so, an answer without it is a middlebox's."""
+    max_inflight: Annotated[int, Field(ge=1, le=256)] = 4
+    send_timeout_s: Annotated[float, Field(gt=0, le=120)] = 20.0
+
+
+class Destination(Link):
+    """Somewhere we send."""
 
     id: Name
     recipient: Recipient
@@ -140,19 +156,8 @@ class Destination(_Part):
     """The care provider that a unit in care belongs to; ``hsa_id`` itself if left out. An outer spärr asks for it."""
     organisation_number: OrganisationNumber | None = None
     binding: Literal["rest"] = "rest"
-    url: Url
-    network: Network = "public"
-    """What kind of address the host name may lead to; any other kind is refused."""
-    production: bool
     allows_protected_identity: bool = False
     """Whether persons with protected identity may be sent here."""
-    format: Literal["json", "xml"] = "json"
-    tls: DestinationTls = DestinationTls()
-    token: DestinationToken | None = None
-    echoes_request_id: bool = True
-    """Whether the peer repeats X-Request-Id; if so, an answer without it is a middlebox's."""
-    max_inflight: Annotated[int, Field(ge=1, le=256)] = 4
-    send_timeout_s: Annotated[float, Field(gt=0, le=120)] = 20.0
     on_error: Literal["block", "skip"] = "block"
 
     @property
@@ -163,6 +168,21 @@ class Destination(_Part):
         if self.organisation_number is not None:
             return identifier_systems()["orgnr"].uri, self.organisation_number
         return None
+
+
+class Journal(Link):
+    """
+    The region's own journal system, where every disclosure is entered (PDL 3 kap. 11 §).
+
+    ``required`` has no default on purpose. True: nothing is sent before the journal has acknowledged that it is about to
+    be. False: it is sent whether or not the journal answers, and entered there as soon as it does.
+    """
+
+    required: bool
+
+
+JOURNAL: Final = "@journal"
+"""The journal's id among destinations. No id in the settings can be this."""
 
 
 class Peer(_Part):
@@ -201,6 +221,8 @@ class Settings(_Part):
     """Left out, the audit log is still chained, and nothing is signed."""
     server: Server
     destinations: tuple[Destination, ...] = ()
+    journal: Journal | None = None
+    """Left out, the disclosures in the store are the entries (docs/journal.md)."""
     peers: tuple[Peer, ...] = ()
     overlays: tuple[FilePath, ...] = ()
     """Files with the region's own codes, laid over the shipped tables."""
@@ -212,6 +234,14 @@ class Settings(_Part):
         if faults:
             raise Misconfigured(faults)
         return self
+
+    @property
+    def links(self) -> dict[str, tuple[str, Link]]:
+        """Every other system that we send to: by destination id its place in the settings, and how it is reached."""
+        found: dict[str, tuple[str, Link]] = {
+            each.id: (f"destinations[{number}]", each) for number, each in enumerate(self.destinations)
+        }
+        return found if self.journal is None else {**found, JOURNAL: ("journal", self.journal)}
 
     def destination(self, name: str) -> Destination:
         """
@@ -236,6 +266,8 @@ def _broken_rules(settings: Settings) -> Iterator[Fault]:
             yield Fault("config.test-in-production", place)
     for number, destination in enumerate(settings.destinations):
         yield from _destination_rules(settings.mode, f"destinations[{number}]", destination)
+    if settings.journal is not None:
+        yield from _link_rules(settings.mode, "journal", settings.journal)
     for number, peer in enumerate(settings.peers):
         yield from _peer_rules(settings.server.authentication, f"peers[{number}]", peer)
 
@@ -253,21 +285,25 @@ def _server_rules(settings: Settings) -> Iterator[Fault]:
 
 
 def _destination_rules(mode: Mode, place: str, destination: Destination) -> Iterator[Fault]:
-    if mode == "test" and destination.production:
-        yield Fault("config.production-in-test", f"{place}.production")
-    if mode == "production" and not destination.production:
-        yield Fault("config.test-in-production", f"{place}.production")
-    if destination.network == "loopback" and mode == "production":
-        yield Fault("config.test-in-production", f"{place}.network")
     if destination.organisation is None and destination.recipient != "patient":
         yield Fault(
             "config.missing", f"{place}.organisation_number", "who receives is named by hsa_id or organisation_number"
         )
-    if (destination.tls.certificate is None) != (destination.tls.key is None):
+    yield from _link_rules(mode, place, destination)
+
+
+def _link_rules(mode: Mode, place: str, link: Link) -> Iterator[Fault]:
+    if mode == "test" and link.production:
+        yield Fault("config.production-in-test", f"{place}.production")
+    if mode == "production" and not link.production:
+        yield Fault("config.test-in-production", f"{place}.production")
+    if link.network == "loopback" and mode == "production":
+        yield Fault("config.test-in-production", f"{place}.network")
+    if (link.tls.certificate is None) != (link.tls.key is None):
         yield Fault("config.missing", f"{place}.tls", "certificate and key belong together")
-    sheltered = mode == "test" and destination.network == "loopback"
-    yield from _url_rules(f"{place}.url", destination.url, plain=sheltered)
-    if urlsplit(destination.url).scheme == "https" and not (destination.tls.certificate or destination.token):
+    sheltered = mode == "test" and link.network == "loopback"
+    yield from _url_rules(f"{place}.url", link.url, plain=sheltered)
+    if urlsplit(link.url).scheme == "https" and not (link.tls.certificate or link.token):
         yield Fault(
             "config.missing", f"{place}.tls.certificate", "the peer must be able to know us: a certificate or a token"
         )

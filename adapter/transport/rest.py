@@ -28,7 +28,7 @@ from joserfc import jws
 from adapter.certs import signing_key
 from adapter.consent.seal import Cleared, verify
 from adapter.errors import Fault, Misconfigured
-from adapter.settings import Destination, DestinationTls, DestinationToken, Settings
+from adapter.settings import DestinationTls, DestinationToken, Link, Settings
 from adapter.transport.address import AddressRefusedError, Lookup, PinnedResolver, lookup, network_of
 from adapter.transport.receipt import LARGEST_ANSWER, Answer, Receipt, judge
 from adapter.wire import json
@@ -52,17 +52,14 @@ def _now() -> datetime:
 
 class Rest:
     """
-    The REST binding for every destination that has it. Use as an asynchronous context manager, or call ``aclose``.
+    The REST binding for every destination that has it, and the journal. Use as an asynchronous context manager, or call ``aclose``.
 
     Raises:
         Misconfigured: certificates or keys cannot be used, or an address in a url is of another network than it says.
     """
 
     def __init__(self, settings: Settings, *, clock: Clock = _now, look_up: Lookup = lookup) -> None:
-        self._channels = {
-            destination.id: _Channel(f"destinations[{number}]", destination, clock, look_up)
-            for number, destination in enumerate(settings.destinations)
-        }
+        self._channels = {name: _Channel(place, link, clock, look_up) for name, (place, link) in settings.links.items()}
 
     async def send(self, cleared: Cleared) -> Receipt:
         verify(cleared)
@@ -89,19 +86,19 @@ class Rest:
 
 
 class _Channel:
-    """One destination: its client, its pinned address, its token."""
+    """One link: its client, its pinned address, its token."""
 
-    def __init__(self, place: str, destination: Destination, clock: Clock, look_up: Lookup) -> None:
-        _check_literal(place, destination)
-        self._destination = destination
+    def __init__(self, place: str, link: Link, clock: Clock, look_up: Lookup) -> None:
+        _check_literal(place, link)
+        self._link = link
         self._clock = clock
-        self._resolver = PinnedResolver(destination.network, look_up)
-        self._tls = _client_tls(place, destination.tls)
-        self._token = None if destination.token is None else _Token(place, destination.token, clock)
+        self._resolver = PinnedResolver(link.network, look_up)
+        self._tls = _client_tls(place, link.tls)
+        self._token = None if link.token is None else _Token(place, link.token, clock)
         self._client = httpx.AsyncClient(
             transport=AiohttpTransport(client=self._session, verify=self._tls, trust_env=False),
             headers={"User-Agent": "koord", "Accept-Encoding": "identity", "Prefer": "return=minimal"},
-            timeout=httpx.Timeout(destination.send_timeout_s, connect=CONNECT_TIMEOUT_S),
+            timeout=httpx.Timeout(link.send_timeout_s, connect=CONNECT_TIMEOUT_S),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             follow_redirects=False,
             trust_env=False,
@@ -109,7 +106,7 @@ class _Channel:
 
     async def send(self, cleared: Cleared) -> Receipt:
         try:
-            async with asyncio.timeout(self._destination.send_timeout_s):
+            async with asyncio.timeout(self._link.send_timeout_s):
                 answer = await self._post(cleared)
                 if answer.status == 401 and self._token is not None:
                     answer = await self._post(cleared)
@@ -117,7 +114,7 @@ class _Channel:
             return Receipt("retry", "peer.timeout")
         except (httpx.HTTPError, aiohttp.ClientError, OSError, _TooLargeError) as error:
             return self._broken(error)
-        must_echo = self._destination.echoes_request_id
+        must_echo = self._link.echoes_request_id
         return judge(answer, request_id=cleared.request_id, must_echo=must_echo, now=self._clock())
 
     async def reach(self) -> str | None:
@@ -135,7 +132,7 @@ class _Channel:
 
     async def _knock(self) -> str | None:
         """Connect, and see whether the peer hangs up before it is asked anything: so it does if it refuses our certificate."""
-        url = urlsplit(self._destination.url)
+        url = urlsplit(self._link.url)
         host, secure = url.hostname or "", url.scheme == "https"
         port = url.port or (443 if secure else 80)
         address = (await self._resolver.resolve(host, port))[0]["host"]
@@ -155,7 +152,7 @@ class _Channel:
 
     async def _post(self, cleared: Cleared) -> Answer:
         body = bytearray()
-        url, headers = self._destination.url, self._headers(cleared)
+        url, headers = self._link.url, self._headers(cleared)
         async with self._client.stream("POST", url, content=cleared.body, headers=headers) as response:
             async for piece in response.aiter_raw():
                 body += piece
@@ -187,7 +184,7 @@ class _Channel:
             resolver=self._resolver,
             use_dns_cache=False,
             ssl=self._tls,
-            limit=self._destination.max_inflight,
+            limit=self._link.max_inflight,
             keepalive_timeout=IDLE_S,
         )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
@@ -267,9 +264,9 @@ def _client_tls(place: str, files: DestinationTls) -> ssl.SSLContext:
     return context
 
 
-def _check_literal(place: str, destination: Destination) -> None:
+def _check_literal(place: str, link: Link) -> None:
     """An address in the url, in whatever way it is written, is not looked up by anyone, so it is checked here."""
-    host = urlsplit(destination.url).hostname or ""
+    host = urlsplit(link.url).hostname or ""
     is_address = ":" in host or _NUMERIC.fullmatch(host.rstrip(".").rpartition(".")[2]) is not None
-    if is_address and network_of(host) != destination.network:
-        raise Misconfigured(Fault("config.bad-value", f"{place}.url", f"network = {destination.network}"))
+    if is_address and network_of(host) != link.network:
+        raise Misconfigured(Fault("config.bad-value", f"{place}.url", f"network = {link.network}"))
