@@ -18,6 +18,7 @@ import msgspec
 from adapter.consent.decide import Decision, Finding, Missing, Reason
 from adapter.consent.directives import Source
 from adapter.consent.disclosure import PATIENT
+from adapter.consent.names import is_personal
 from adapter.domain import ActorCategory, Category
 from adapter.errors import Fault, Language
 
@@ -173,11 +174,12 @@ def _change(code: str, named: dict[str, str]) -> dict[str, Any]:
 
 
 def _recipient(decision: Decision) -> str:
-    """The recipient by type and number; a patient is never told by number."""
+    """The recipient by type and number; a person is never told by number."""
     party = decision.request.recipient
     if party.kind == PATIENT:
         return PATIENT
-    return " ".join([party.kind, *(f"{system}|{value}" for system, value in sorted(party.identifiers))])
+    numbers = (f"{system}|{value}" for system, value in sorted(party.identifiers) if not is_personal(system, value))
+    return " ".join([party.kind, *numbers]).strip()
 
 
 @lru_cache(maxsize=1024)

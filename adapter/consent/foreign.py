@@ -1,0 +1,358 @@
+"""
+Consents of other systems, in FHIR R4 or R5, read into the internal form. The page is docs/decide.md.
+
+What cannot be read with certainty is refused with a coded reason, since it may hold a denial; what can be told of any consent, whose it
+is and when it holds, is told of one that is refused too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Final, TypeVar
+
+from adapter.consent.directives import Directive, Source, Status
+from adapter.consent.names import Names, Resolver, codings, identifier, identifiers, tells_a_person
+from adapter.consent.provisions import (
+    BEGINNING,
+    Form,
+    Json,
+    Provisions,
+    Refusal,
+    RefusedError,
+    check_elements,
+    effect,
+    listed,
+    moment,
+    span,
+)
+from adapter.consent.rules import ActorPattern, Answer, Coding, Dialect, Effect, Party, Rule, Span
+from adapter.tables import load
+from adapter.wire import json
+
+_T = TypeVar("_T")
+
+
+class DeniesOnly(StrEnum):
+    """The kind of a consent whose denials hold and that opens nothing: no recipient needs a consent of these kinds."""
+
+    NOT_BY_THE_PATIENT = "not-by-the-patient"
+    NO_KNOWN_KIND = "no-known-kind"
+    OTHER_SCOPE = "other-scope"
+    NO_KNOWN_CUSTODIAN = "no-known-custodian"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """
+    What consents are read with. ``patient``: every name of the one that is asked about, and ``token``: what the patient is
+    called in directives. ``recipient``: who asks, whose own word opens nothing. ``tenant``: the care provider that sends and what it is
+    called in directives, under the policy ``koord``; without it, custodians, scopes and kinds are not looked at.
+    """
+
+    patient: Names = field(repr=False)
+    token: str
+    resolver: Resolver
+    dialect: Dialect = Dialect.TREE
+    recipient: Party = field(default_factory=Party)
+    tenant: tuple[Names, str] | None = None
+
+    def read(self, consent: Any) -> Directive:
+        """One Consent in the internal form; ``refusal`` says why it cannot be read. Never raises, whatever it is given."""
+        unread = Directive(
+            source=Source.CONSENT,
+            id="?",
+            version=1,
+            kind="",
+            patient=self.token,
+            rule=Rule(Effect.DENY),
+            dated=Span(),
+            dialect=self.dialect,
+            refusal=Refusal.MALFORMED,
+        )
+        try:
+            return _Consent(self, consent).directive(unread) if isinstance(consent, dict) else unread
+        except Exception:  # noqa: BLE001  whatever is wrong with it, it may hold a denial
+            return unread
+
+
+_ANYWHERE: Final = frozenset({"resourceType", "meta", "language", "text", "contained"})
+_SHARED: Final = frozenset(
+    {"identifier", "status", "category", "sourceAttachment", "sourceReference", "verification", "provision"}
+)
+_R4: Final = frozenset({"scope", "patient", "dateTime", "performer", "organization", "policy", "policyRule"})
+_R5: Final = frozenset(
+    {
+        "subject", "date", "period", "grantor", "grantee", "manager", "controller", "regulatoryBasis", "policyBasis",
+        "policyText", "decision",
+    }
+)  # fmt: skip
+
+_STATUS: Final = {
+    "active": Status.ACTIVE,
+    "inactive": Status.WITHDRAWN,
+    "rejected": Status.WITHDRAWN,
+    "not-done": Status.WITHDRAWN,
+    "draft": Status.PROPOSED,
+    "proposed": Status.PROPOSED,
+    "entered-in-error": Status.ENTERED_IN_ERROR,
+}
+_BASE: Final = {
+    ("http://terminology.hl7.org/CodeSystem/v3-ActCode", "OPTIN"): Effect.PERMIT,
+    ("http://terminology.hl7.org/CodeSystem/v3-ActCode", "OPTOUT"): Effect.DENY,
+}
+_OLDEST: Final = Span(BEGINNING, BEGINNING)
+_NOBODY: Final = ActorPattern(kind="nobody")
+
+
+class _Consent:
+    """One Consent while it is read."""
+
+    def __init__(self, reader: Reader, resource: Json) -> None:
+        self._reader, self._resource = reader, resource
+        self._refusals: list[Refusal] = []
+
+    def directive(self, unread: Directive) -> Directive:
+        self._refusals += self._outright()
+        known = replace(
+            unread,
+            id=self._id(),
+            version=self._version(),
+            status=self._status(),
+            patient=self._reader.token if self._is_the_patients() else "",
+            dated=self._attempt(self._dated, Span()),
+            rule=Rule(Effect.DENY, period=self._attempt(self._period, None)),
+            line=self._line(),
+        )
+        rule = self._attempt(self._rule, known.rule)
+        kind, custodian = self._attempt(self._opens, ("", ""))
+        if self._refusals:
+            return replace(known, refusal=self._refusals[0])
+        return replace(known, rule=rule, kind=kind, custodian=custodian, refusal="")
+
+    def _attempt(self, read: Callable[[], _T], otherwise: _T) -> _T:
+        try:
+            return read()
+        except RefusedError as refused:
+            self._refusals.append(refused.refusal)
+            return otherwise
+
+    def _outright(self) -> Iterator[Refusal]:
+        """What may change the meaning of everything else. What is contained has its own meaning."""
+        waiting: list[Any] = [value for name, value in self._resource.items() if name != "contained"]
+        modified = "modifierExtension" in self._resource
+        while waiting and not modified:
+            each = waiting.pop()
+            if isinstance(each, dict):
+                modified = "modifierExtension" in each
+                waiting.extend(each.values())
+            elif isinstance(each, list):
+                waiting.extend(each)
+        if modified:
+            yield Refusal.MODIFIER_EXTENSION
+        if not {"implicitRules", "_implicitRules"}.isdisjoint(self._resource):
+            yield Refusal.IMPLICIT_RULES
+
+    def _status(self) -> Status:
+        code = self._resource.get("status")
+        if isinstance(code, str) and code in _STATUS:
+            return _STATUS[code]
+        self._refusals.append(Refusal.UNKNOWN_STATUS)
+        return Status.ACTIVE
+
+    def _is_the_patients(self) -> bool:
+        """By identifier or reference, never by display. With this reference and another number it may be this patient's."""
+        patient = self._reader.patient
+        named = Names()
+        for element in ("patient", "subject"):
+            named |= self._named(self._resource.get(element))
+        if named.identifiers & patient.identifiers:
+            return True
+        if not named.references & patient.references:
+            return False
+        if {system for system, _ in named.identifiers} & {system for system, _ in patient.identifiers}:
+            self._refusals.append(Refusal.PATIENT_AMBIGUOUS)
+        return True
+
+    def _named(self, reference: Any) -> Names:
+        """The names of what a Reference refers to, also inside this Consent."""
+        names = self._reader.resolver.named(reference)
+        text = reference.get("reference") if isinstance(reference, dict) else None
+        contained = self._resource.get("contained")
+        if not isinstance(text, str) or not text.startswith("#") or not isinstance(contained, list):
+            return names
+        for inner in contained:
+            if isinstance(inner, dict) and inner.get("id") == text[1:]:
+                names |= Names(identifiers=identifiers(inner))
+        return names
+
+    def _dated(self) -> Span:
+        """When it was given. One without a date is older than any other."""
+        given = [name for name in ("dateTime", "_dateTime", "date", "_date") if name in self._resource]
+        if not given:
+            return _OLDEST
+        return moment(self._resource[given[0]], Refusal.UNPARSABLE_DATE)
+
+    def _period(self) -> Span | None:
+        """The period of the root: it is past or not begun before anything else is looked at."""
+        provision = self._resource.get("provision")
+        holder = provision if isinstance(provision, dict) else self._resource
+        return span(holder["period"]) if "period" in holder else None
+
+    def _rule(self) -> Rule:
+        form = self._form()
+        check_elements(self._resource, _ANYWHERE | _SHARED | (_R4 if form == "R4" else _R5))
+        if self._resource.get("resourceType") != "Consent":
+            raise RefusedError(Refusal.MALFORMED)
+        self._check_policies(form)
+        provisions = Provisions(form, self._reader.resolver)
+        if form == "R4":
+            rule = provisions.read(self._resource.get("provision", {}), self._base())
+        else:
+            base = effect(self._resource.get("decision"), Refusal.AMBIGUOUS_BASE)
+            rule = provisions.read_all(
+                listed(self._resource, "provision"), base, self._period(), listed(self._resource, "grantee")
+            )
+        if self._reader.tenant is None:
+            return rule
+        return _ours(rule, flat=self._reader.dialect is Dialect.PCF_FLAT)
+
+    def _form(self) -> Form:
+        """The release, by the elements that only one of them has."""
+        names = {name.removeprefix("_") for name in self._resource}
+        provision = self._resource.get("provision")
+        r4 = not names.isdisjoint(_R4) or isinstance(provision, dict)
+        r5 = not names.isdisjoint(_R5) or isinstance(provision, list)
+        if r4 == r5:
+            raise RefusedError(Refusal.UNKNOWN_RELEASE)
+        return "R4" if r4 else "R5"
+
+    def _base(self) -> Effect:
+        """The root's own type. An opt-in or opt-out alone is no base under any policy of ours; one that contradicts it, none at all."""
+        provision = self._resource.get("provision")
+        code = provision.get("type") if isinstance(provision, dict) else None
+        base = effect(code, Refusal.AMBIGUOUS_BASE)
+        rules = {_BASE[coding] for coding in codings(self._resource.get("policyRule")) if coding in _BASE}
+        if rules - {base}:
+            raise RefusedError(Refusal.AMBIGUOUS_BASE)
+        return base
+
+    def _check_policies(self, form: Form) -> None:
+        """A policy that is not known may say anything about how to read the rest."""
+        known = set(load().codes["consent-policy"].keys.values())
+        policies = listed(self._resource, "policy") if form == "R4" else []
+        if "policyBasis" in self._resource:
+            policies = [self._resource["policyBasis"]]
+        for policy in policies:
+            check_elements(policy, {"authority", "uri"} if form == "R4" else {"reference", "url"})
+            uri = policy.get("uri", policy.get("url"))
+            if "reference" in policy or (uri is not None and uri not in known):
+                raise RefusedError(Refusal.UNKNOWN_POLICY)
+
+    def _opens(self) -> tuple[str, str]:
+        """Its kind and its custodian. A kind that no recipient needs if something is missing for it to open anything."""
+        by_the_patient = self._is_by_the_patient()
+        if self._reader.tenant is None:
+            return "" if by_the_patient else DeniesOnly.NOT_BY_THE_PATIENT, ""
+        known = load().codes["consent-kind"]
+        categories = _all_codings(self._resource, "category")
+        kinds = {known.key(code) or "" for system, code in categories if system in known.systems}
+        scopes = set(codings(self._resource.get("scope")))
+        custodian = self._custodian(*self._reader.tenant)
+        lacking = {
+            DeniesOnly.NOT_BY_THE_PATIENT: not by_the_patient,
+            DeniesOnly.OTHER_SCOPE: "scope" in self._resource and not scopes & _accepted_scopes(),
+            DeniesOnly.NO_KNOWN_KIND: len(kinds) != 1 or "" in kinds,
+            DeniesOnly.NO_KNOWN_CUSTODIAN: not custodian,
+        }
+        return next((kind for kind, is_lacking in lacking.items() if is_lacking), "".join(kinds)), custodian
+
+    def _custodian(self, tenant: Names, token: str) -> str:
+        """The tenant by its token, another by another, nothing if it cannot be told."""
+        named = Names()
+        for element in ("organization", "controller", "manager"):
+            for reference in listed(self._resource, element):
+                named |= self._reader.resolver.named(reference)
+        answer = named.pattern.answer(tenant.party)
+        return {Answer.YES: token, Answer.NO: "another"}.get(answer, "")
+
+    def _is_by_the_patient(self) -> bool:
+        """
+        Given by the patient, or by a proxy when all verifications say yes; never by the one who asks. A consent that does not
+        say who gave it was given by the patient.
+        """
+        givers = [*listed(self._resource, "performer"), *listed(self._resource, "grantor")]
+        verified = [
+            isinstance(each, dict) and each.get("verified") is True for each in listed(self._resource, "verification")
+        ]
+        if not givers or any(self._is_same(self._reader.patient.party, giver) for giver in givers):
+            return True
+        proxies = [giver for giver in givers if _is_related_person(giver)]
+        asks = any(self._is_same(self._reader.recipient, giver) for giver in givers)
+        return bool(proxies) and bool(verified) and all(verified) and not asks
+
+    def _is_same(self, party: Party, reference: Any) -> bool:
+        return self._named(reference).pattern.answer(party) is Answer.YES
+
+    def _id(self) -> str:
+        """A name for explanations: the business identifier, else the resource's id; neither if it may hold a person's number."""
+        given = self._resource.get("identifier")
+        numbers = [each for each in map(identifier, given if isinstance(given, list) else ()) if each]
+        for name in [*(f"{system}|{value}" for system, value in sorted(numbers)), self._resource.get("id")]:
+            if isinstance(name, str) and name and not tells_a_person(name):
+                return name
+        return self._digest()
+
+    def _line(self) -> frozenset[str]:
+        """Consents with the same identifier are of one line; one without any has its own."""
+        given = self._resource.get("identifier")
+        numbers = [each for each in map(identifier, given if isinstance(given, list) else ()) if each]
+        return frozenset(f"{system}|{value}" for system, value in numbers) or frozenset({self._digest()})
+
+    def _digest(self) -> str:
+        return "sha256:" + sha256(json.canonical(self._resource)).hexdigest()[:16]
+
+    def _version(self) -> int:
+        meta = self._resource.get("meta")
+        version = meta.get("versionId") if isinstance(meta, dict) else None
+        is_number = isinstance(version, str) and version.isascii() and version.isdigit() and len(version) < 10
+        return int(version) if is_number and version else 1
+
+
+def our_purpose(purpose: Coding) -> Coding:
+    """A purpose as our own rules write it, if it is one of ours."""
+    known = load().codes["purpose"]
+    key = known.key(purpose[1]) if purpose[0] in known.systems else None
+    return ("", key) if key else purpose
+
+
+def _ours(rule: Rule, *, flat: bool, named: bool = False) -> Rule:
+    """
+    The same rules as the policy ``koord`` reads them: purposes in our words, and a permission names its recipient, itself or in
+    a permission that it narrows; one that speaks of everybody speaks of nobody.
+    """
+    named = bool(rule.actors) or (named and not flat)
+    inner = named and rule.effect is Effect.PERMIT
+    return replace(
+        rule,
+        actors=rule.actors if named or rule.effect is Effect.DENY else (_NOBODY,),
+        purposes=frozenset(map(our_purpose, rule.purposes)),
+        children=tuple(_ours(child, flat=flat, named=inner) for child in rule.children),
+    )
+
+
+def _is_related_person(reference: Any) -> bool:
+    if not isinstance(reference, dict):
+        return False
+    return reference.get("type") == "RelatedPerson" or "RelatedPerson/" in str(reference.get("reference"))
+
+
+def _all_codings(resource: Json, element: str) -> frozenset[Coding]:
+    return frozenset(codings(resource.get(element)))
+
+
+def _accepted_scopes() -> set[Coding]:
+    table = load().codes["consent-scope"]
+    return {(system, code) for system in table.systems for code in table.keys.values()}
