@@ -31,14 +31,18 @@ def reread(body: bytes, form: Form, release: Release) -> dict[str, Any]:
     What a receiver will read in the bytes.
 
     Raises:
-        Unreadable: our own strict reader does not take them, or markup stands beside the elements: comments and
-            processing instructions, which XML readers pass over.
+        Unreadable: our own strict reader does not take them, or they hold more than what is read in them: comments,
+            processing instructions, namespaces, spaces, escapes, all that readers pass over.
     """
     if form == "json":
-        return dict(json.read(body, require_object=True))
-    if b"<!" in body or body.count(b"<?") > 1:
-        raise Unreadable(Fault("gate.unexpected-content", "Bundle", "markup beside the elements"))
-    return xml.read(body, release=release)
+        seen = dict(json.read(body, require_object=True))
+        again = json.write(seen)
+    else:
+        seen = xml.read(body, release=release)
+        again = xml.write(seen, release=release)
+    if again != body:
+        raise Unreadable(Fault("gate.unexpected-content", str(seen["resourceType"]), "more than what is read"))
+    return seen
 
 
 def inspect(
