@@ -5,7 +5,7 @@ from __future__ import annotations
 from consent_worlds import NOWS
 
 from adapter.consent.directives import Directive, Source
-from adapter.consent.rulebook import Question, Rulebook
+from adapter.consent.rulebook import Question, Rulebook, micros
 from adapter.consent.rules import ActorPattern, DataPattern, Effect, Meaning, Party, Rule, Span, Subject
 
 
@@ -95,6 +95,6 @@ def said(rule, asked, dialect):
     rules = Rulebook([Directive(Source.CONSENT, "c", 1, "", "p", as_rule(rule), Span(), dialect=dialect)])
     names = (frozenset(party.get(name, ())) for name in ("references", "identifiers", "groups"))
     subject = Subject("kind", "patient", dates=Span(*asked["dates"]) if "dates" in asked else None, **known)
-    question = Question(Party(party.get("kind", ""), *names), asked.get("action"), subject, asked["now"])
+    question = Question(Party(party.get("kind", ""), *names), asked.get("action"), subject, micros(asked["now"]))
     [effect] = rules.says(0, rules.sheets(question, [asked["purpose"]] if "purpose" in asked else [])).effects
     return effect

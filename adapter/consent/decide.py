@@ -17,7 +17,7 @@ import msgspec
 
 from adapter.consent.directives import LAW, Directive, Source, Status
 from adapter.consent.disclosure import PATIENT, Disclosure, Disclosures
-from adapter.consent.rulebook import Question, Rulebook, Said, remember
+from adapter.consent.rulebook import Question, Rulebook, Said, micros, remember
 from adapter.consent.rules import Coding, Effect, Party, Span, Subject
 from adapter.domain import BlockKind, Category
 
@@ -31,6 +31,7 @@ class Reason(StrEnum):
     PERMITTED = "PERMITTED"
     PERMITTED_BY_LAW = "PERMITTED_BY_LAW"
     PERMITTED_NOTICE = "PERMITTED_NOTICE"
+    PERMITTED_JOURNAL_ENTRY = "PERMITTED_JOURNAL_ENTRY"
     # hard prohibitions, in this order
     UNKNOWN_RECIPIENT = "UNKNOWN_RECIPIENT"
     WRONG_TENANT = "WRONG_TENANT"
@@ -166,7 +167,7 @@ def generic(directives: Iterable[Directive], request: Request, subject: Subject,
 def _generic(directives: Iterable[Directive], facts: tuple[Request, Subject, datetime, str]) -> Decision:
     request, subject, now, _ = facts
     rules = Rulebook.of(directives)
-    findings = _findings(rules, _outs(rules, subject, now), rules.sheets(*_asked(request, subject, now)))
+    findings = _findings(rules, *_answers(rules, request, subject, now))
     opening = [_sources(rules, findings, "", _permits(n)) for n in range(len(request.purposes) or 1)]
     consents = tuple(sorted({(directive.id, directive.version) for sources in opening for directive, _ in sources}))
     reason = Reason.PERMITTED
@@ -223,7 +224,7 @@ def _decide(
     if prohibited is not None:
         return Decision(False, prohibited, *facts)
     rules = Rulebook.of(directives)
-    outs, sheets = _outs(rules, subject, now), rules.sheets(*_asked(request, subject, now))
+    outs, sheets = _answers(rules, request, subject, now)
     key = (policy.version, disclosure.recipient, outs, *sheets)
     verdict: _Verdict = rules.verdicts.get(key) or remember(
         rules.verdicts, key, _verdict(rules, disclosure, outs, sheets)
@@ -295,15 +296,17 @@ def _prohibited(disclosure: Disclosure, request: Request, subject: Subject) -> R
 _Outs = tuple[Reason | None, ...]
 
 
-def _asked(request: Request, subject: Subject, now: datetime) -> tuple[Question, Sequence[Coding]]:
-    return Question(request.recipient, request.action, subject, now), request.purposes
-
-
-def _outs(rules: Rulebook, subject: Subject, now: datetime) -> _Outs:
-    """For each directive why it is out, if it is: the same between two of the times that matter to any of them."""
-    key = (subject.patient, subject.custodian, rules.times.between(now))
-    known: _Outs | None = rules.outs.get(key)
-    return known or remember(rules.outs, key, tuple([_out(each, subject, now) for each in rules.directives]))
+def _answers(rules: Rulebook, request: Request, subject: Subject, now: datetime) -> tuple[_Outs, list[int]]:
+    """
+    For each directive why it is out, if it is, which is the same between two of the times that matter to any of them; and
+    what the rules answer for each purpose.
+    """
+    at = micros(now)
+    key = (subject.patient, subject.custodian, rules.times.between(at))
+    outs: _Outs | None = rules.outs.get(key)
+    if outs is None:
+        outs = remember(rules.outs, key, tuple([_out(each, subject, now) for each in rules.directives]))
+    return outs, rules.sheets(Question(request.recipient, request.action, subject, at), request.purposes)
 
 
 def _findings(rules: Rulebook, outs: _Outs, sheets: Sequence[int]) -> tuple[Finding, ...]:

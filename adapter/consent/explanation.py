@@ -19,12 +19,13 @@ from adapter.consent.decide import Decision, Finding, Missing, Reason
 from adapter.consent.directives import Source
 from adapter.consent.disclosure import PATIENT
 from adapter.consent.names import is_personal
+from adapter.consent.rules import Party
 from adapter.domain import ActorCategory, Category
 from adapter.errors import Fault, Language
 
 
 class _Document(msgspec.Struct):
-    """The explanation; its fields stand in the order of their names, as canonical JSON has them."""
+    """The explanation but its last parts; the fields stand in the order of their names, as canonical JSON has them."""
 
     categories: msgspec.Raw
     changes: list[dict[str, Any]]
@@ -39,9 +40,6 @@ class _Document(msgspec.Struct):
     reason: str
     recipient: str
     record: str
-    rules: msgspec.Raw
-    sentence: msgspec.Raw
-    snapshot: str
 
 
 def explain(decision: Decision, *, snapshot: str = "", destination: str = "", faults: Sequence[Fault] = ()) -> bytes:
@@ -61,13 +59,16 @@ def explain(decision: Decision, *, snapshot: str = "", destination: str = "", fa
         policy=decision.policy,
         purposes=[purpose for _, purpose in decision.request.purposes],
         reason=decision.reason,
-        recipient=_recipient(decision),
+        recipient=_recipient(decision.request.recipient),
         record=decision.subject.name,
-        rules=msgspec.Raw(decision.rules),
-        sentence=_sentence(decision.reason, decision.kind),
-        snapshot=snapshot,
     )
-    return msgspec.json.encode(document)
+    first, sentence = msgspec.json.encode(document)[:-1], _sentence(decision.reason, decision.kind)
+    return b'%b,"rules":%b,"sentence":%b,"snapshot":%b}' % (
+        first,
+        decision.rules,
+        sentence,
+        msgspec.json.encode(snapshot),
+    )
 
 
 def reason_fault(decision: Decision, where: str = "") -> Fault:
@@ -93,7 +94,7 @@ def changes(decision: Decision) -> Iterator[tuple[str, dict[str, str]]]:
     if decision.permitted:
         return
     care = decision.request.recipient.kind == ActorCategory.VARD
-    recipient = _recipient(decision)
+    recipient = _recipient(decision.request.recipient)
     for found in decision.findings:
         name = {"rule": found.directive.name}
         if found.out is Reason.CONSENT_UNINTERPRETABLE:
@@ -173,9 +174,9 @@ def _change(code: str, named: dict[str, str]) -> dict[str, Any]:
     return {"code": code, "en": said["en"], "named": dict(sorted(named.items())), "sv": said["sv"]}
 
 
-def _recipient(decision: Decision) -> str:
+@lru_cache(maxsize=1024)
+def _recipient(party: Party) -> str:
     """The recipient by type and number; a person is never told by number."""
-    party = decision.request.recipient
     if party.kind == PATIENT:
         return PATIENT
     numbers = (f"{system}|{value}" for system, value in sorted(party.identifiers) if not is_personal(system, value))
@@ -189,9 +190,9 @@ def _categories(disclosed: frozenset[Category], withheld: tuple[tuple[Category, 
 
 
 @cache
-def _sentence(reason: Reason, kind: str) -> msgspec.Raw:
+def _sentence(reason: Reason, kind: str) -> bytes:
     fault = Fault(reason.code, named=(("kind", kind),))
-    return msgspec.Raw(msgspec.json.encode({"en": fault.says("en"), "sv": fault.says("sv")}))
+    return msgspec.json.encode({"en": fault.says("en"), "sv": fault.says("sv")})
 
 
 @cache

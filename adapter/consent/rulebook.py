@@ -48,12 +48,15 @@ class Step(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What is asked of every rule: may this party do this with this subject now? For which purposes comes beside it."""
+    """
+    What is asked of every rule: may this party do this with this subject now? ``now`` is in ``micros``. For which purposes
+    comes beside it.
+    """
 
     party: Party
     action: Coding | None
     subject: Subject
-    now: datetime
+    now: int
 
 
 class Said(NamedTuple):
@@ -306,9 +309,9 @@ class Times:
     def __init__(self, ends: Iterable[tuple[int | None, int | None]]) -> None:
         self._at = sorted({at for pair in ends for at in pair if at is not None})
 
-    def between(self, now: datetime) -> int:
+    def between(self, now: int) -> int:
         """After how many of the instants ``now`` is."""
-        return bisect_right(self._at, _micros(now))
+        return bisect_right(self._at, now)
 
     def within(self, start: int | None, end: int | None) -> range:
         """The places between instants at which a span with these ends holds."""
@@ -427,15 +430,16 @@ def _within(outer: Span | None, inner: Span | None) -> Span | None:
 
 def _ends(span: Span) -> tuple[int | None, int | None]:
     """The first instant that a span holds and the first that it does not hold any more, in microseconds."""
-    start = None if span.start is None else _micros(span.start)
-    return start, None if span.end is None else _micros(span.end) + 1
+    start = None if span.start is None else micros(span.start)
+    return start, None if span.end is None else micros(span.end) + 1
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def _micros(at: datetime) -> int:
+def micros(at: datetime) -> int:
+    """An aware time as microseconds since 1970."""
     return (at - _EPOCH) // _MICROSECOND
 
 
