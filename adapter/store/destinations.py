@@ -99,6 +99,12 @@ def record_outcome(tx: Transaction, destination: str, *, ok: bool, now: datetime
         )
 
 
+def open_until(tx: Transaction, destination: str) -> datetime | None:
+    """Until when its breaker is open, if it is, or was when it was last tried."""
+    row = tx.one("SELECT open_until FROM destination WHERE id = :id", id=destination)
+    return None if row is None else maybe_instant(row[0])
+
+
 def overview(tx: Transaction, *, now: datetime) -> list[Overview]:
     """Every destination with the depth and age of its queue, by id."""
     at = micros(now)

@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from adapter.errors import Conflict, Fault
-from adapter.store import audit, destinations, disclosures, lanes, records
+from adapter.store import audit, destinations, disclosures, journal, lanes, records
 from adapter.store.database import Row, Transaction
 from adapter.store.disclosures import Disclosure, refs_from
 from adapter.store.instants import instant, micros, new_id
@@ -230,6 +230,26 @@ def give_back(tx: Transaction, claim: Claim) -> bool:
     return changed == 1
 
 
+def postpone(tx: Transaction, claim: Claim, *, due_at: datetime, reason: str) -> bool:
+    """
+    Let the lane go without an attempt, to be claimed again at ``due_at``: what must come before it is not done yet.
+
+    It counts neither as a try of this message nor against its destination. False: the lane was not ours any more.
+    """
+    changed = tx.run(
+        """
+        UPDATE lane SET lease_owner = NULL, lease_until = NULL, leased_seq = NULL, due_at = :due
+        WHERE id = :lane AND fence = :fence AND lease_until IS NOT NULL
+        """,
+        lane=claim.lane,
+        fence=claim.fence,
+        due=micros(due_at),
+    )
+    if changed:
+        tx.run("UPDATE outbox SET reason = :reason WHERE id = :message", message=claim.message, reason=reason)
+    return changed == 1
+
+
 def reclaim(tx: Transaction, *, owner: str) -> int:
     """
     End every lease of ``owner``, so that its lanes are claimed at once; how many there were.
@@ -375,6 +395,7 @@ def complete(  # noqa: PLR0913  named by the caller
             at=at,
         )
         lanes.advance(tx, claim.lane, at)
+        journal.conclude(tx, claim.message_id, now=now)
     lanes.let_go(tx, claim.lane)
     if isinstance(outcome, Delivered) and outcome.disclosure is not None:
         disclosures.enter(
@@ -429,16 +450,20 @@ def block(tx: Transaction, message_id: str, reason: str, *, now: datetime) -> bo
         at=at,
     )
     lanes.advance(tx, row[1], at)
+    journal.conclude(tx, message_id, now=now)
     return True
 
 
 def under_way(tx: Transaction, patient_key: str, *, now: datetime) -> list[UnderWay]:
-    """The patient's attempts that have begun and not ended: a withdrawal waits for these before it answers."""
+    """
+    The patient's attempts that have begun and not ended, but for notices of withdrawal: a withdrawal waits for these before
+    it answers.
+    """
     rows = tx.all(
         """
         SELECT o.message_id, o.destination, a.request_id, a.at
         FROM lane l JOIN outbox o ON o.lane_id = l.id AND o.seq = l.leased_seq JOIN attempt a ON a.outbox_id = o.id
-        WHERE l.patient_key = :patient_key AND l.lease_until > :at AND a.status = 'started' ORDER BY a.at
+        WHERE l.patient_key = :patient_key AND l.urgent = 0 AND l.lease_until > :at AND a.status = 'started' ORDER BY a.at
         """,
         patient_key=patient_key,
         at=micros(now),

@@ -273,6 +273,26 @@ _table(
     Index("consent_end_read", "sequence"),
 )
 
+# What the region's own journal system is to say of a message, and the version of it that the journal has acknowledged.
+# told: the journal knows, or may know, of the message. due_at NULL: acknowledged, or for the message's own attempt to deliver.
+_table(
+    "journal_entry",
+    _text("message_id", key=True),
+    _text("patient_key"),
+    _text("correlation_id"),
+    _bytes("handout"),  # sealed
+    _text("status"),
+    _whole("version"),
+    _whole("acknowledged"),
+    _whole("at", null=True),
+    _whole("told"),
+    _whole("tries"),
+    _whole("written_at"),
+    _whole("due_at", null=True),
+    _whole("lease_until", null=True),
+    _one_of("status", "preparation", "completed", "not-done", "unknown"),
+)
+
 # Partial indexes, one per question of the dispatcher; plain ones for people who look.
 _lane = _metadata.tables["lane"].c
 _due = _lane.due_at.is_not(None)
@@ -290,6 +310,9 @@ Index("outbox_by_state", _outbox.state, _outbox.destination, _outbox.id)
 _withdrawal = _metadata.tables["withdrawal"].c
 _unanswered = _withdrawal.receipt_at.is_(None)
 Index("withdrawal_open", _withdrawal.created_at, sqlite_where=_unanswered, postgresql_where=_unanswered)
+_entry = _metadata.tables["journal_entry"].c
+_untold = _entry.due_at.is_not(None)
+Index("journal_entry_due", _entry.due_at, sqlite_where=_untold, postgresql_where=_untold)
 _audit = _metadata.tables["audit"].c
 _of_somebody = _audit.patient_key.is_not(None)
 Index(
