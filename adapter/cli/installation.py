@@ -45,7 +45,8 @@ def store_of(path: Path) -> Iterator[Store]:
     from adapter.store import Store, load_keys
 
     settings = settings_of(path)
-    with Store.open(settings.store.path, load_keys(settings.store.key_file)) as store:
+    keys = load_keys(settings.store.key_file)
+    with Store.open(settings.store.path, keys, unit=settings.region.unit) as store:
         yield store
 
 

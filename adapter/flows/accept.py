@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from adapter.consent import disclosure
 from adapter.domain import (
+    Block,
     BusinessId,
     Consent,
     ConsentState,
@@ -23,8 +24,10 @@ from adapter.domain import (
     read_record,
 )
 from adapter.errors import AdapterError, Fault, Invalid
+from adapter.flows import withdraw
 from adapter.flows.adapter import LOCAL, Adapter
-from adapter.store import audit, inbox, outbox, records
+from adapter.flows.withdraw import Effects
+from adapter.store import Transaction, audit, inbox, outbox, records
 from adapter.store.outbox import Send
 from adapter.store.records import Stored, Version
 from adapter.wire import json
@@ -66,8 +69,9 @@ async def accept(
     """
     Take over a submission.
 
-    With ``request_id`` the same submission again gets the same answer and takes effect once. A submission that withdraws
-    a consent is answered when no attempt that the consent covered is under way any more, or the longest send has timed out.
+    With ``request_id`` the same submission again gets the same answer and takes effect once. What a consent or spärr takes
+    away is taken back and told to those who had it, in the same commit (``adapter.flows.withdraw``); the answer comes when
+    no attempt that began before it is under way any more, or the longest send has timed out.
 
     Raises:
         Invalid: a record or a delivery is not what it must be; every fault is named.
@@ -86,7 +90,7 @@ async def accept(
     if await adapter.store.read(inbox.replay, arrival) is None:
         await adapter.refuse_older(LOCAL, taken)
 
-    def respond(stored: tuple[Stored, ...], messages: tuple[str, ...]) -> bytes:
+    def answer(effects: Effects, stored: tuple[Stored, ...], messages: tuple[str, ...]) -> bytes:
         return json.write(
             {
                 "records": [
@@ -98,29 +102,41 @@ async def accept(
                     for record, kept in zip(taken, stored, strict=True)
                 ],
                 "messages": [
-                    {"id": message, "to": send.destination, "state": "queued"}
+                    {
+                        "id": message,
+                        "to": send.destination,
+                        "state": "blocked" if message in effects.blocked else "queued",
+                    }
                     for message, send in zip(messages, sends, strict=True)
                 ],
                 "warnings": [{"code": fault.code, "where": fault.where} for fault in warnings],
+                **effects.document(),
             }
         )
 
-    accepted = await adapter.store.write(
-        inbox.accept,
-        arrival,
-        records=[adapter.new_record(LOCAL, record) for record in taken],
-        sends=sends,
-        entries=[
-            audit.Entry(
-                "record.accepted", caller, adapter.record_id(LOCAL, record.id), patient_key=adapter.patient_key(record)
-            )
-            for record in taken
-        ],
-        respond=respond,
-        now=now,
-    )
+    def take_over(tx: Transaction) -> inbox.Accepted:
+        def respond(stored: tuple[Stored, ...], messages: tuple[str, ...]) -> bytes:
+            effects = withdraw.settle(tx, adapter, zip(taken, stored, strict=True), who=caller, now=now)
+            return answer(effects, stored, messages)
+
+        return inbox.accept(tx, arrival, records=new, sends=sends, entries=entries, respond=respond, now=now)
+
+    new = [adapter.new_record(LOCAL, record) for record in taken]
+    entries = [
+        audit.Entry(
+            "record.accepted",
+            caller,
+            adapter.record_id(LOCAL, record.id),
+            patient_key=adapter.patient_key(record),
+            unit=record.unit.hsa_id if record.unit else None,
+        )
+        for record in taken
+    ]
+    accepted = await adapter.store.write(take_over)
     adapter.wake()
-    return Acceptance(json.read(accepted.response), accepted.replayed, await _still_under_way(adapter, taken))
+    told = json.read(accepted.response)
+    patients = _losing(adapter, taken, taking=withdraw.is_taking(told))
+    return Acceptance(told, accepted.replayed, await _still_under_way(adapter, patients))
 
 
 def _records(adapter: Adapter, submission: Submission) -> tuple[list[Record], list[Fault]]:
@@ -175,16 +191,21 @@ async def _patient_of(adapter: Adapter, record_id: str) -> str | None:
     return version.patient_key if version else None
 
 
-async def _still_under_way(adapter: Adapter, taken: Sequence[Record]) -> tuple[str, ...]:
-    """
-    After a withdrawal: wait for the attempts that had begun before it (none begins on the old consent after it), at most
-    as long as the longest send. What is left then is named.
-    """
-    patients = {
+def _losing(adapter: Adapter, taken: Sequence[Record], *, taking: bool) -> set[str]:
+    """The patients of whom something may be under way that is no longer open. ``taking``: something was taken away."""
+    return {
         adapter.patient_key(record)
         for record in taken
-        if isinstance(record, Consent) and record.state is not ConsentState.GIVEN
+        if isinstance(record, Block)
+        or (isinstance(record, Consent) and (taking or record.state is not ConsentState.GIVEN))
     }
+
+
+async def _still_under_way(adapter: Adapter, patients: Iterable[str]) -> tuple[str, ...]:
+    """
+    Wait for the attempts that had begun before a withdrawal (none begins on the old consents after it), at most as long as
+    the longest send. What is left then is named.
+    """
     clock = asyncio.get_running_loop().time
     deadline = clock() + max((d.send_timeout_s for d in adapter.settings.destinations), default=0)
     left: list[str] = []

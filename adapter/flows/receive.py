@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
+from adapter.consent import notice
 from adapter.domain import Block, Consent, Record
 from adapter.errors import Conflict, Denied, Fault, Invalid, Unmappable
+from adapter.flows import notify
 from adapter.flows.adapter import Adapter
 from adapter.mapping import Reading, Resource
 from adapter.store import audit, inbox, records
@@ -50,6 +52,8 @@ async def receive(  # noqa: PLR0913  named by the caller
     """
     Take over what a peer sends: one resource, or a transaction or collection Bundle. ``original`` is kept, encrypted.
 
+    A notice that a consent no longer holds, or an answer to one of ours, goes its own way (``adapter.flows.notify``).
+
     With ``request_id`` the same body again gets the same answer and takes effect once. ``expected``: for each Task,
     CarePlan and Consent in order, the version that its record must have now (If-Match), 0 for none, None for any.
 
@@ -57,6 +61,11 @@ async def receive(  # noqa: PLR0913  named by the caller
         Invalid, Unmappable: every fault, by FHIR path; nothing is stored.
         Denied: the peer may not write this. Conflict: a stale version, or another body under the same request id.
     """
+    task = notice.task_in(body)
+    if task is not None:
+        told = await notify.receive(adapter, task, body, original=original, caller=caller, request_id=request_id)
+        notice_id, beyond, replayed = told
+        return Received((Written("Task", notice_id, 1, created=False),), beyond, replayed)
     faults = [fault for fault in validate(body, rules=_RULES) if fault.severity == "error"]
     faults += [fault for task in _tasks(body) for fault in diagnosis_content(task)]
     if faults:
@@ -99,7 +108,13 @@ async def _accept(
         records=[adapter.new_record(source, record, expected=conditions.get(record.id)) for record in taken],
         sends=(),
         entries=[
-            audit.Entry("record.received", source, adapter.record_id(source, r.id), patient_key=adapter.patient_key(r))
+            audit.Entry(
+                "record.received",
+                source,
+                adapter.record_id(source, r.id),
+                patient_key=adapter.patient_key(r),
+                unit=r.unit.hsa_id if r.unit else None,
+            )
             for r in taken
         ],
         respond=respond,

@@ -46,10 +46,11 @@ async def changes(call: Call, caller: Caller) -> Response:
     given = call.allow_parameters("after", "limit")
     after = number(given.get("after", "0"), "after", range(10**15))
     limit = number(given.get("limit", str(_USUAL)), "limit", range(1, MOST + 1))
-    found = await call.adapter.store.read(_changes, after, limit)
+    found, patients = await call.adapter.store.read(_changes, after, limit)
     if found:
-        entry = audit.Entry("changes.read", caller.peer, f"{found[0]['sequence']}-{found[-1]['sequence']}")
-        await call.adapter.store.write(audit.append, [entry], now=call.adapter.clock())
+        what = f"{found[0]['sequence']}-{found[-1]['sequence']}"
+        entries = [audit.Entry("changes.read", caller.peer, what, patient_key=patient) for patient in patients]
+        await call.adapter.store.write(audit.append, entries, now=call.adapter.clock())
     return answers.document({"changes": found, "next": found[-1]["sequence"] if found else after})
 
 
@@ -65,8 +66,10 @@ def number(text: str, name: str, within: range) -> int:
     return int(text)
 
 
-def _changes(tx: Transaction, after: int, limit: int) -> list[dict[str, Any]]:
-    return [_change(tx, version) for version in records.changes(tx, after, limit, origin="peer")]
+def _changes(tx: Transaction, after: int, limit: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """The changes, and the patients whom they are about."""
+    found = records.changes(tx, after, limit, origin="peer")
+    return [_change(tx, version) for version in found], list(dict.fromkeys(version.patient_key for version in found))
 
 
 def _change(tx: Transaction, version: Version) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Entry:
     What happened: ``event`` (code), ``who`` (client, operator or "adapter"), ``what`` (message, record or destination id).
 
     ``outcome`` is "ok" or "refused"; ``reason`` a stable code; ``details`` bytes that are sealed; ``unit`` the HSA-id of
-    the care unit where it was done, None where it concerns no care unit.
+    the care unit where it was done, None for the one that uses the store.
     """
 
     event: str
@@ -126,7 +126,7 @@ def append(tx: Transaction, entries: Sequence[Entry], *, now: datetime) -> None:
             entry.outcome,
             entry.reason,
             details,
-            entry.unit,
+            entry.unit or tx.unit,
         )
         hashed = tx.keys.chain(previous, _canonical(row))
         tx.run(_INSERT, **dict(zip(_COLUMNS, (*row, previous, hashed), strict=True)))

@@ -53,13 +53,14 @@ class Job(Future[T]):
 
 
 class Transaction:
-    """A transaction that is open: SQL with ``:named`` values, and the store's keys."""
+    """A transaction that is open: SQL with ``:named`` values, the store's keys, and the care unit that it is used at."""
 
-    __slots__ = ("_connection", "keys")
+    __slots__ = ("_connection", "keys", "unit")
 
-    def __init__(self, connection: sqlite3.Connection, keys: Keys) -> None:
+    def __init__(self, connection: sqlite3.Connection, keys: Keys, unit: str | None = None) -> None:
         self._connection = connection
         self.keys = keys
+        self.unit = unit
 
     def run(self, sql: str, **values: object) -> int:
         """Execute; the number of rows changed."""
@@ -85,20 +86,20 @@ class Store:
     Usable as a context manager. Threads and event loops may share it.
     """
 
-    def __init__(self, path: Path, keys: Keys, *, group: int) -> None:
+    def __init__(self, path: Path, keys: Keys, *, unit: str | None, group: int) -> None:
         self.keys = keys
         self._path = path
-        self._writer = _Writer(_connect(path), keys, group)
+        self._writer = _Writer(_connect(path), keys, unit, group)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
 
     @classmethod
-    def open(cls, path: Path, keys: Keys, *, group: int = GROUP) -> Self:
+    def open(cls, path: Path, keys: Keys, *, unit: str | None = None, group: int = GROUP) -> Self:
         """
         Open the store, or make it if there is no file (mode 0600). One of an older version gets what it lacks.
 
-        ``group``: the most writes that share a commit.
+        ``unit``: HSA-id of the care unit that uses the store, for the audit log. ``group``: the most writes that share a commit.
 
         Raises:
             StoreFault: ``store.newer-schema``, ``store.foreign-file``, ``store.wrong-key``, ``store.corrupt``,
@@ -106,7 +107,7 @@ class Store:
         """
         try:
             _prepare(path, keys)
-            return cls(path, keys, group=group)
+            return cls(path, keys, unit=unit, group=group)
         except (sqlite3.Error, OSError) as error:
             raise wrapped(error) from error
 
@@ -173,9 +174,9 @@ _Outcome = Callable[[], None]  # tells the job, once the commit is on disk
 
 
 class _Writer:
-    def __init__(self, connection: sqlite3.Connection, keys: Keys, group: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, keys: Keys, unit: str | None, group: int) -> None:
         self._connection = connection
-        self._transaction = Transaction(connection, keys)
+        self._transaction = Transaction(connection, keys, unit)
         self._group = group
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._gate = threading.Lock()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from adapter.errors import Conflict, Fault
-from adapter.store import audit, lanes, outbox
+from adapter.store import audit, journal, lanes, outbox
 from adapter.store.database import Row, Transaction
 from adapter.store.disclosures import refs_from
 from adapter.store.instants import instant, maybe_instant, micros
@@ -155,7 +155,8 @@ def release(tx: Transaction, message_id: str, *, who: str, why: str, now: dateti
         at=at,
     )
     lanes.requeue(tx, lane, seq, at)
-    audit.append(tx, [audit.Entry("message.released", who, message_id, details=why.encode())], now=now)
+    entry = audit.Entry("message.released", who, message_id, patient_key=_patient(tx, lane), details=why.encode())
+    audit.append(tx, [entry], now=now)
 
 
 def discard(tx: Transaction, message_id: str, *, who: str, why: str, now: datetime) -> None:
@@ -175,7 +176,9 @@ def discard(tx: Transaction, message_id: str, *, who: str, why: str, now: dateti
         at=at,
     )
     lanes.advance(tx, lane, at)
-    audit.append(tx, [audit.Entry("message.discarded", who, message_id, details=why.encode())], now=now)
+    journal.conclude(tx, message_id, now=now)
+    entry = audit.Entry("message.discarded", who, message_id, patient_key=_patient(tx, lane), details=why.encode())
+    audit.append(tx, [entry], now=now)
 
 
 def resend(tx: Transaction, message_id: str, *, who: str, why: str, now: datetime) -> str:
@@ -198,8 +201,15 @@ def resend(tx: Transaction, message_id: str, *, who: str, why: str, now: datetim
     destination, patient_key, refs, purpose, correlation_id, urgent = row
     again = outbox.Send(destination, patient_key, refs_from(refs), purpose, correlation_id, urgent=bool(urgent))
     new = outbox.enqueue(tx, again, now=now)
-    audit.append(tx, [audit.Entry("message.resent", who, message_id, details=why.encode())], now=now)
+    entry = audit.Entry("message.resent", who, message_id, patient_key=_patient(tx, lane), details=why.encode())
+    audit.append(tx, [entry], now=now)
     return new
+
+
+def _patient(tx: Transaction, lane: int) -> str | None:
+    """Whom the messages of a lane are about."""
+    row = tx.one("SELECT patient_key FROM lane WHERE id = :id", id=lane)
+    return row[0] if row else None
 
 
 def _in_state(tx: Transaction, message_id: str, *states: str) -> tuple[int, int, int]:
