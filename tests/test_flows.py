@@ -84,7 +84,7 @@ def test_a_withdrawal_stops_what_is_queued(tmp_path):
             adapter.clock.forward(minutes=1)
             return await sent(adapter, r.submission(r.withdrawn(COLLABORATE))), adapter.transport.held("employer")
 
-    assert run(go()) == ({"employer": ("withheld", "CONSENT_WITHDRAWN")}, ())
+    assert run(go()) == ({"employer": ("blocked", "CONSENT_WITHDRAWN")}, ())
 
 
 def test_a_withdrawal_between_decision_and_first_byte_is_seen(tmp_path):

@@ -21,8 +21,10 @@ from adapter.mapping import Package, Resource, transaction
 
 LAW: Final = "GDPR artikel 7.3 och 19"
 
+CODE: Final = "samtycke-aterkallat"
+"""The code of a notice among kinds of Task (mappings/codes/task-kind.toml)."""
 _URN: Final = "urn:ietf:rfc:3986"
-_KIND: Final = {"system": "https://koord.example/fhir/CodeSystem/task-kind", "code": "samtycke-aterkallat"}
+_KIND: Final = {"system": "https://koord.example/fhir/CodeSystem/task-kind", "code": CODE}
 _INPUT: Final = {"system": "https://koord.example/fhir/CodeSystem/task-input", "code": "sluta-anvanda"}
 _ANSWERS: Final = frozenset({"accepted", "completed"})
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random, SystemRandom
-from typing import Final, Self
+from typing import Final, Literal, Self
 from uuid import UUID
 
 from adapter.consent.gate import Cleared, Gate
@@ -15,16 +15,18 @@ from adapter.consent.policy import Recipient, Snapshot
 from adapter.domain import Block, BusinessId, Consent, Record, read_record, written_record
 from adapter.errors import Conflict, Fault
 from adapter.mapping import Mapper
-from adapter.settings import Destination, Settings
+from adapter.settings import Destination, Peer, Settings
 from adapter.store import Keys, Store, destinations, load_keys, records
 from adapter.store.records import NewRecord, RecordRef, Version
-from adapter.sweden import person_key
+from adapter.sweden import HsaId, OrganisationNumber, person_key
 from adapter.tables import load
 from adapter.transport import Transport
 from adapter.wire import json
 
 LOCAL: Final = "@local"
 """The source of what the local system hands over. Peers are sources by their id, and no id in the settings can be this."""
+READER: Final = "reader:"
+"""What a peer has read is entered under its id behind this, as what is sent is under the id of its destination."""
 
 
 def _now() -> datetime:
@@ -67,7 +69,7 @@ class Adapter:
             transport = Rest(settings, clock=clock)
         keys = load_keys(settings.store.key_file)
         mapper = Mapper(load(overlays=settings.overlays))
-        store = Store.open(settings.store.path, keys)
+        store = Store.open(settings.store.path, keys, unit=settings.region.unit)
         declared = [destinations.Destination(d.id, d.max_inflight, d.on_error) for d in settings.destinations]
         store.write(destinations.declare, declared, now=clock()).result()
         return cls(
@@ -156,6 +158,21 @@ class Adapter:
             for (system, _, value), version in named
         )
 
+    # who got something
+
+    def recipient(self, name: str) -> Recipient | None:
+        """Who it is that something was entered for: a destination, or a reader; None if it is configured no more."""
+        peer = self._reader(name)
+        return reader_of(peer.id, peer.organisation) if peer else self.recipients.get(name)
+
+    def told_at(self, name: str) -> str:
+        """The destination where such a one is told something: a reader at its organisation's own, if it has one."""
+        peer = self._reader(name)
+        return min((d.id for d in self.settings.destinations if peer and _speaks_for(peer, d)), default=name)
+
+    def _reader(self, name: str) -> Peer | None:
+        return next((peer for peer in self.settings.peers if name == f"{READER}{peer.id}"), None)
+
     # waking the dispatcher
 
     def wake(self) -> None:
@@ -182,4 +199,22 @@ def recipient_of(destination: Destination) -> Recipient:
         provider_hsa_id=(destination.provider or destination.hsa_id) if destination.recipient == "vard" else None,
         allows_protected_identity=destination.allows_protected_identity,
         format=destination.format,
+    )
+
+
+def _speaks_for(peer: Peer, destination: Destination) -> bool:
+    known = {destination.hsa_id, destination.provider, destination.organisation_number} - {None}
+    return destination.recipient == "vard" and peer.organisation.upper() in {str(each).upper() for each in known}
+
+
+def reader_of(peer: str, organisation: HsaId | OrganisationNumber, form: Literal["json", "xml"] = "json") -> Recipient:
+    """A care provider that reads, as the gate compares it."""
+    hsa_id = organisation if isinstance(organisation, HsaId) else None
+    return Recipient(
+        destination=f"{READER}{peer}",
+        type="vard",
+        hsa_id=hsa_id,
+        organisation_number=None if isinstance(organisation, HsaId) else organisation,
+        provider_hsa_id=hsa_id,
+        format=form,
     )

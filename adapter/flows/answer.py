@@ -15,7 +15,7 @@ from adapter.consent.gate import AnswerForm, Cleared, Withheld
 from adapter.consent.policy import Recipient
 from adapter.domain import PersonIdentity, Purpose
 from adapter.errors import Denied, Fault
-from adapter.flows.adapter import Adapter
+from adapter.flows.adapter import READER, Adapter, reader_of
 from adapter.store import Transaction, audit, disclosures, records
 from adapter.store.disclosures import Disclosure
 from adapter.store.records import Version
@@ -87,43 +87,45 @@ async def _cleared(adapter: Adapter, found: Sequence[Version], form: AnswerForm,
         form=form,
     )
     # A read that cannot be entered in the log is not answered (PDL 4:3).
-    await adapter.store.write(_enter, adapter, found, result, reader)
+    entry = _entry(result, form, reader, found[0].patient_key)
+    await adapter.store.write(_enter, adapter, found, result, entry)
     return result if isinstance(result, Cleared) else None
 
 
 def _recipient(reader: Reader) -> Recipient:
-    organisation = reader.caller.organisation
-    hsa_id = organisation if isinstance(organisation, HsaId) else None
-    return Recipient(
-        destination=f"reader:{reader.caller.peer}",
-        type="vard",
-        hsa_id=hsa_id,
-        organisation_number=None if isinstance(organisation, HsaId) else organisation,
-        provider_hsa_id=hsa_id,
-        format=reader.format,
+    return reader_of(reader.caller.peer, reader.caller.organisation, reader.format)
+
+
+def _entry(result: Cleared | Withheld, form: AnswerForm, reader: Reader, patient_key: str) -> audit.Entry:
+    """What is logged of one read; of what was refused, not what it was. An organisation number can be a person's."""
+    peer, organisation = reader.caller.peer, reader.caller.organisation
+    return audit.Entry(
+        "record.read" if form == "resource" else "record.searched",
+        peer,
+        reader.request_id,
+        *(("refused", str(result.reason)) if isinstance(result, Withheld) else ("ok", "")),
+        patient_key=patient_key,
+        unit=organisation if isinstance(organisation, HsaId) else peer,
     )
 
 
 def _enter(
-    tx: Transaction, adapter: Adapter, found: Sequence[Version], result: Cleared | Withheld, reader: Reader
+    tx: Transaction, adapter: Adapter, found: Sequence[Version], result: Cleared | Withheld, entry: audit.Entry
 ) -> None:
-    """The disclosure and the audit entry of one read; what was refused is logged without what it was."""
-    now, peer, patient_key = adapter.clock(), reader.caller.peer, found[0].patient_key
-    if isinstance(result, Withheld):
-        entry = audit.Entry("record.read", peer, outcome="refused", reason=result.reason, patient_key=patient_key)
-    else:
+    """The disclosure and the audit entry of one read."""
+    now = adapter.clock()
+    if isinstance(result, Cleared):
         shown = set(result.records)
         refs = tuple(v.ref for v in found if adapter.business_ref(v) in shown)
-        disclosed = Disclosure(peer, refs, adapter.consents_of(result), result.categories)
+        disclosed = Disclosure(entry.who, refs, adapter.consents_of(result), result.categories)
         disclosures.enter(
             tx,
             disclosed,
-            patient_key=patient_key,
-            destination=f"reader:{peer}",
-            message_id=reader.request_id,
-            request_id=reader.request_id,
+            patient_key=found[0].patient_key,
+            destination=f"{READER}{entry.who}",
+            message_id=entry.what,
+            request_id=entry.what,
             purpose=Purpose.COORDINATION,
             now=now,
         )
-        entry = audit.Entry("record.read", peer, patient_key=patient_key)
     audit.append(tx, [entry], now=now)

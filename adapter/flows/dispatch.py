@@ -18,6 +18,7 @@ from adapter.consent.decide import Reason
 from adapter.consent.gate import Cleared, Withheld
 from adapter.domain import Purpose
 from adapter.errors import AdapterError
+from adapter.flows import notify, withdraw
 from adapter.flows.adapter import Adapter
 from adapter.flows.checkpoints import sign_regularly
 from adapter.flows.why import Basis
@@ -44,6 +45,7 @@ class Dispatcher:
     def __init__(self, adapter: Adapter, *, owner: str, lanes: int = 64) -> None:
         self.adapter, self.owner, self.lanes = adapter, owner, lanes
         self._tasks: set[asyncio.Task[None]] = set()
+        self._swept: datetime | None = None
 
     async def run(self) -> None:
         """Until cancelled; then what is under way ends first. Meanwhile the audit log is signed at intervals."""
@@ -51,6 +53,7 @@ class Dispatcher:
         signing = asyncio.create_task(sign_regularly(adapter.store, adapter.settings, adapter.clock))
         try:
             while True:
+                await self._sweep()
                 if not await self.once():
                     await adapter.woken(_POLL_S)
         finally:
@@ -79,6 +82,17 @@ class Dispatcher:
             if self._tasks:
                 await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
+    async def _sweep(self) -> None:
+        """Once a minute: what time itself brings."""
+        now = self.adapter.clock()
+        if self._swept is not None and now - self._swept < withdraw.SWEEP:
+            return
+        self._swept = now
+        try:
+            await withdraw.sweep(self.adapter)
+        except AdapterError as error:
+            log.error("sweep failed: %s", error.first.code)  # noqa: TRY400  a trace could hold content
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self.adapter.wake()
@@ -87,7 +101,7 @@ class Dispatcher:
         """One message, whatever happens: a fault of our own costs retries, then a person looks at it."""
         try:
             async with _holding(self.adapter, claim):
-                await deliver(self.adapter, claim)
+                await (notify.deliver if claim.urgent else deliver)(self.adapter, claim)
         except Exception as error:  # noqa: BLE001  a message that always fails must not be claimed for ever
             code = error.first.code if isinstance(error, AdapterError) else type(error).__name__
             log.error("attempt failed: %s", code, extra={"message_id": claim.message_id})  # noqa: TRY400  a trace could hold content

@@ -70,8 +70,8 @@ def accept(  # noqa: PLR0913  named by the caller
     """
     Store the records, queue the sends, write the audit entries and the answer, all or nothing.
 
-    ``respond`` makes the answer to store from what became of the records and the new message ids; it runs inside the
-    transaction and must do nothing else.
+    ``respond`` makes the answer to store from what became of the records and the new message ids. It runs inside the
+    transaction, last: what follows from the records can be written there, and nothing else may be done.
 
     Raises:
         Conflict: ``store.duplicate-request`` (this id came with another body), and those of ``records.put`` and

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from adapter.consent import notice
 from adapter.consent.seal import Cleared, verify
 from adapter.transport.receipt import TRIES_AFTER_ERROR, Receipt
+from adapter.wire import json, xml
 
 Situation = Literal[
     "unreachable",
@@ -95,7 +97,16 @@ def _receive(receiver: _Receiver, cleared: Cleared) -> Receipt:
         receiver.held[cleared.request_id] = Arrived(
             cleared.request_id, cleared.correlation_id, cleared.content_type, cleared.body, cleared.digest
         )
-    return Receipt("delivered", "", 200, echoed=True)
+    return Receipt("delivered", "", 200, echoed=True, stopped=_stopped(cleared))
+
+
+def _stopped(cleared: Cleared) -> frozenset[str]:
+    """A receiver that is told to stop using something does, and says so."""
+    if notice.CODE.encode() not in cleared.body:
+        return frozenset()
+    seen = xml.read(cleared.body) if cleared.content_type.endswith("xml") else json.read(cleared.body)
+    task = notice.task_in(seen)
+    return frozenset() if task is None else frozenset({notice.id_in(task)})
 
 
 _RECEIPTS: Final[Mapping[Situation, Receipt]] = {

@@ -7,13 +7,14 @@ repeated); anything else is a machine on the way, and trying again is harmless s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, Final, Literal, Protocol
 
+from adapter.consent import notice
 from adapter.consent.seal import Cleared
 from adapter.definitions import definitions
 from adapter.errors import AdapterError
@@ -38,7 +39,8 @@ class Receipt:
 
     ``reason`` is a stable code, empty when delivered; ``issue`` the peer's own code from FHIR's list, if it gave one;
     ``status`` the HTTP status. ``at_most``: give up after so many attempts with this reason. ``exposed``: bytes may have
-    reached someone (False only if it is certain that none did). ``echoed``: our request id came back.
+    reached someone (False only if it is certain that none did). ``echoed``: our request id came back. ``stopped``: the notices that the peer answers it
+    has stopped using everything of, by id.
     """
 
     outcome: Outcome
@@ -49,6 +51,7 @@ class Receipt:
     at_most: int | None = None
     exposed: bool = True
     echoed: bool = False
+    stopped: frozenset[str] = frozenset()
 
     @property
     def peer_failed(self) -> bool:
@@ -112,7 +115,14 @@ def _judge_success(status: int, resource: Mapping[str, Any] | None, *, echoed: b
     entries = resource.get("entry")
     if not isinstance(entries, list) or not all(_entry_succeeded(entry) for entry in entries):
         return Receipt("quarantine", "peer.entry-failed", status, echoed=echoed)
-    return Receipt("delivered", "", status, echoed=echoed)
+    return Receipt("delivered", "", status, echoed=echoed, stopped=frozenset(_stopped(entries)))
+
+
+def _stopped(entries: list[Any]) -> Iterator[str]:
+    for entry in entries:
+        task = entry.get("resource")
+        if isinstance(task, dict) and notice.is_notice(task) and notice.answers(task):
+            yield notice.id_in(task)
 
 
 def _judge_refusal(status: int, issues: tuple[str, ...], *, echoed: bool) -> Receipt:
