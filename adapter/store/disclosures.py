@@ -112,6 +112,17 @@ def of_patient(tx: Transaction, patient_key: str) -> list[Entered]:
     return [_entered(tx, row) for row in rows]
 
 
+def of_message(tx: Transaction, patient_key: str, message_id: str, at: datetime) -> list[Entered]:
+    """What was disclosed about a patient with one message, or in the answer to one request, at that moment."""
+    rows = tx.all(
+        _ENTERED + " WHERE d.patient_key = :patient_key AND d.message_id = :message_id AND d.at = :at ORDER BY d.id",
+        patient_key=patient_key,
+        message_id=message_id,
+        at=micros(at),
+    )
+    return [_entered(tx, row) for row in rows]
+
+
 def on_consent(tx: Transaction, consent_id: str) -> list[Entered]:
     """Everything that was disclosed on any version of a consent: whom to tell when it is withdrawn."""
     rows = tx.all(
