@@ -60,7 +60,10 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which entries: of a patient, of one event or family of events ("message"), by somebody, from ``since`` up to ``until``."""
+    """
+    Which entries: of a patient (or of any patient: ``about_patients``), of one event or family of events ("message"), by
+    somebody, from ``since`` up to ``until``.
+    """
 
     patient_key: str | None = field(default=None, repr=False)
     event: str | None = None
@@ -68,6 +71,7 @@ class Query:
     outcome: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    about_patients: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,19 +149,29 @@ def entries(tx: Transaction, *, after: int = 0, limit: int = 100, patient_key: s
     return [written(tx, row) for row in rows]
 
 
-def find(tx: Transaction, query: Query) -> Iterator[Written]:
-    """The entries that a query asks for, in order, one by one."""
-    return (written(tx, row) for row in rows(tx, query))
+def length(tx: Transaction) -> int:
+    """The number of the last row; 0 in an empty log."""
+    row = tx.one("SELECT max(sequence) FROM audit")
+    return (row and row[0]) or 0
 
 
-def rows(tx: Transaction, query: Query = Query(), *, after: int = 0, limit: int = -1) -> Iterator[Row]:
-    """Rows as they are stored, in order, one by one, for ``line`` and ``written``."""
-    asked: dict[str, object] = {"after": after, "limit": limit}
-    conditions = ["sequence > :after"]
+def find(tx: Transaction, query: Query, *, last: int) -> Iterator[Written]:
+    """The entries that a query asks for up to the row ``last``, in order, one by one."""
+    return (written(tx, row) for row in rows(tx, query, last=last))
+
+
+def rows(
+    tx: Transaction, query: Query = Query(), *, after: int = 0, last: int | None = None, limit: int = -1
+) -> Iterator[Row]:
+    """Rows as they are stored, ``after`` one and up to the ``last``, in order, one by one, for ``line`` and ``written``."""
+    asked: dict[str, object] = {"after": after, "last": length(tx) if last is None else last, "limit": limit}
+    conditions = ["sequence > :after AND sequence <= :last"]
     for name in ("patient_key", "who", "outcome"):
         if (value := getattr(query, name)) is not None:
             conditions.append(f"{name} = :{name}")
             asked[name] = value
+    if query.about_patients:
+        conditions.append("patient_key IS NOT NULL")
     if query.event is not None:
         conditions.append("(event = :event OR substr(event, 1, length(:event) + 1) = :event || '.')")
         asked["event"] = query.event

@@ -128,9 +128,8 @@ def waiting(tx: Transaction) -> tuple[int, datetime | None]:
     """How many rows no checkpoint speaks of, and since when the oldest of them waits."""
     last = newest(tx)
     after = last.rows if last else 0
-    row = tx.one("SELECT max(sequence) FROM audit")
     oldest = tx.one("SELECT at FROM audit WHERE sequence > :after ORDER BY sequence LIMIT 1", after=after)
-    return max(0, ((row and row[0]) or 0) - after), instant(oldest[0]) if oldest else None
+    return max(0, audit.length(tx) - after), instant(oldest[0]) if oldest else None
 
 
 def newest(tx: Transaction) -> Checkpoint | None:
