@@ -17,17 +17,28 @@ from traceback import extract_tb
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from adapter.consent import disclosure, policy
+from adapter.consent import disclosure, journal_entry, policy
 from adapter.consent import notice as notices
 from adapter.consent.decide import Decision, Reason, Request, decide
 from adapter.consent.disclosure import Disclosure
 from adapter.consent.explanation import explain, reason_fault
 from adapter.consent.inspection import inspect, reread
+from adapter.consent.journal_entry import ENTRY, Handout
 from adapter.consent.notice import NOTICE, Notice
 from adapter.consent.policy import Recipient, Snapshot
 from adapter.consent.rules import Party, Subject
 from adapter.consent.seal import Cleared, Contents, Sealer, verify
-from adapter.domain import Actor, BusinessId, CarePlan, Category, Consent, Intervention, Purpose, Record
+from adapter.domain import (
+    Actor,
+    BusinessId,
+    CarePlan,
+    Category,
+    Consent,
+    Intervention,
+    PersonIdentity,
+    Purpose,
+    Record,
+)
 from adapter.errors import AdapterError, Fault
 from adapter.mapping import Mapper, Package, Permission, Resource, searchset, transaction
 from adapter.sweden import HsaId
@@ -193,6 +204,38 @@ class Gate:
         except Exception as error:  # noqa: BLE001  whatever is wrong, the answer is no
             return attempt.failed(error)
 
+    def entry(  # noqa: PLR0913  named by the caller
+        self,
+        handout: Handout,
+        status: journal_entry.Status,
+        *,
+        at: datetime | None,
+        journal: Recipient,
+        now: datetime,
+        request_id: str,
+        correlation_id: str,
+    ) -> Cleared | Withheld:
+        """
+        The entry in the sending provider's own ``journal`` of what is or was handed out, ``at`` the time if it was. It is
+        demanded by law, and holds what ``adapter.consent.journal_entry`` lists. Never raises.
+        """
+        attempt = _Attempt(journal, Snapshot(handout.patient, 0), now, request_id, correlation_id)
+        try:
+            decision = self._own_entry(handout, journal, now)
+            if not decision.permitted:
+                return attempt.withheld(decision)
+            try:
+                logical_id = self._ids(journal.destination)("Communication", handout.message_id)
+                made = journal_entry.bundle(handout, status, at, logical_id)
+                body, seen = self._written(made, journal, ())
+                _refuse_unexpected(seen, ENTRY, ENTRY.categories, handout.patient)
+            except _StoppedError as stopped:
+                return attempt.stopped(decision, stopped)
+            records = tuple((_business(record), version) for _, record, version in handout.records)
+            return self._sealer.seal(replace(attempt.contents((), body, [decision]), records=records), decision)
+        except Exception as error:  # noqa: BLE001  whatever is wrong, the answer is no
+            return attempt.failed(error)
+
     def renamed(self, cleared: Cleared, request_id: str) -> Cleared:
         """
         The same disclosure under a new request id, for a peer that has seen other bytes under the old one.
@@ -223,6 +266,15 @@ class Gate:
         about = ((_business(consent.id), consent.version),) if known else ()
         return Decision(known, reason, request, subject, now, self._policy.version, consent.kind, consents=about)
 
+    def _own_entry(self, handout: Handout, journal: Recipient, now: datetime) -> Decision:
+        """An entry needs no consent: the provider that answers for what is handed out writes in its own journal."""
+        request = replace(policy.request(journal, Purpose.COORDINATION, self._senders), purposes=())
+        subject = Subject("Communication", "", f"Communication {handout.message_id}")
+        own = any(handout.provider.same(each) for each in self._senders)
+        reason = Reason.PERMITTED_JOURNAL_ENTRY if own else Reason.WRONG_TENANT
+        categories = ENTRY.categories if own else frozenset[Category]()
+        return Decision(own, reason, request, subject, now, self._policy.version, categories=categories)
+
     def _body(self, made: Resource, recipient: Recipient, records: Sequence[Record], *decisions: Decision) -> bytes:
         """The bytes of what was made only of what is permitted: validated, written, read again and looked at."""
         permitted = frozenset.intersection(*(frozenset(decision.categories) for decision in decisions))
@@ -231,13 +283,15 @@ class Gate:
         body, seen = self._written(made, recipient, ("koord-gc001", *(["koord-subject"] if named_twice else [])))
         resources = [each["resource"] for each in seen["entry"]] if seen["resourceType"] == "Bundle" else [seen]
         _refuse_diagnoses(resources, permitted)
-        _refuse_unexpected(seen, self._policy.of[recipient.type], permitted, records[0])
+        _refuse_unexpected(seen, self._policy.of[recipient.type], permitted, records[0].patient.identity)
         return body
 
     def _notice_body(self, made: Resource, recipient: Recipient, consent: Consent) -> bytes:
         """As ``_body``, against the list of notices. A number in an id is no news to those who may have it."""
         body, seen = self._written(made, recipient, ())
-        _refuse_unexpected(seen, NOTICE, self._policy.of[recipient.type].categories & {Category.IDENTITY}, consent)
+        _refuse_unexpected(
+            seen, NOTICE, self._policy.of[recipient.type].categories & {Category.IDENTITY}, consent.patient.identity
+        )
         return body
 
     def _written(self, made: Resource, recipient: Recipient, rules: Sequence[str]) -> tuple[bytes, dict[str, Any]]:
@@ -369,8 +423,10 @@ def _refuse_diagnoses(resources: Iterable[Resource], permitted: frozenset[Catego
         raise _StoppedError(Reason.DIAGNOSIS_CONTENT, found)
 
 
-def _refuse_unexpected(seen: dict[str, Any], most: Disclosure, permitted: frozenset[Category], record: Record) -> None:
-    unexpected = inspect(seen, most, permitted, record.patient.identity.number)
+def _refuse_unexpected(
+    seen: dict[str, Any], most: Disclosure, permitted: frozenset[Category], patient: PersonIdentity
+) -> None:
+    unexpected = inspect(seen, most, permitted, patient.number)
     if unexpected:
         raise _StoppedError(Reason.UNEXPECTED_CONTENT, unexpected)
 
