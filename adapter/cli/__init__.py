@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from adapter.cli import convert, doctor, reference, running, sending, setting_up, why
+from adapter.cli import auditing, convert, deciding, doctor, reference, running, sending, setting_up, why, withdrawals
 from adapter.cli.terminal import Root, language_option, put, run
 
 
@@ -50,9 +50,11 @@ for command in (
     convert.map_,
     convert.check,
     convert.filter_,
+    deciding.decide,
     sending.send,
     sending.queue,
     sending.dead,
+    withdrawals.withdrawals_,
     why.why_,
     running.serve,
     running.worker,
@@ -61,7 +63,7 @@ for command in (
     reference.tables,
     setting_up.config_,
     setting_up.certs,
-    setting_up.audit,
+    auditing.audit,
     doctor.doctor,
 ):
     koord.add_command(command)
