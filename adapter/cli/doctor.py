@@ -136,6 +136,7 @@ def _store(settings: Settings) -> Iterator[Fault]:
     try:
         with Store.open(path, load_keys(settings.store.key_file)) as store:
             yield _whole(store)
+            yield from _withdrawals(store)
     except AdapterError as error:
         yield from error.faults
 
@@ -147,6 +148,19 @@ def _whole(store: Store) -> Fault:
     return (
         _well("doctor.store", "store.path") if store.read(look).result() else Fault("doctor.store-broken", "store.path")
     )
+
+
+def _withdrawals(store: Store) -> Iterator[Fault]:
+    from adapter.store import withdrawals
+
+    counted = store.read(withdrawals.overview, now=datetime.now(UTC)).result()
+    overdue = counted["overdue"] + counted["undeliverable"]
+    if counted["late"]:
+        yield Fault("doctor.withdrawals-late", "withdrawals", named=(("count", str(counted["late"])),))
+    if overdue:
+        yield Fault("doctor.withdrawals-overdue", "withdrawals", named=(("count", str(overdue)),))
+    if not counted["late"] and not overdue:
+        yield _well("doctor.withdrawals", "withdrawals")
 
 
 def _destinations(settings: Settings) -> Iterator[Fault]:

@@ -18,8 +18,9 @@ from adapter.flows.why import why
 from adapter.service import answers
 from adapter.service.door import Call, Door
 from adapter.service.records import MOST, number
-from adapter.store import Transaction, destinations, quarantine
+from adapter.store import Transaction, destinations, quarantine, withdrawals
 from adapter.store.quarantine import Attempt, Message
+from adapter.store.withdrawals import Withdrawal
 from adapter.transport.login import Caller
 from adapter.wire import json
 
@@ -39,8 +40,15 @@ class Operation(Protocol):
     def __call__(self, tx: Transaction, name: str, /, *, who: str, why: str, now: datetime) -> None: ...
 
 
+class Told(Part):
+    """Who said, for the recipient, that it has stopped; kept, sealed."""
+
+    by: Line
+
+
 Handler = Callable[[Call, Caller], Awaitable[Response]]
 _REASON: Final = TypeAdapter(Reason)
+_TOLD: Final = TypeAdapter(Told)
 
 
 def add_routes(app: FastAPI, door: Door) -> None:
@@ -54,6 +62,8 @@ def add_routes(app: FastAPI, door: Door) -> None:
     act("/destinations/{id}/resume", destinations.resume, _destination)
     act("/dead/{id}/release", quarantine.release, _message)
     act("/dead/{id}/discard", quarantine.discard, _message)
+    app.add_api_route("/withdrawals", door.guarded("local-system", withdrawn), methods=["GET"])
+    app.add_api_route("/withdrawals/{id}/receipt", door.guarded("local-system", receipt), methods=["POST"])
 
 
 async def queue(call: Call, _: Caller) -> Response:
@@ -70,7 +80,11 @@ async def queue(call: Call, _: Caller) -> Response:
         limit=_limit(given),
     )
     return answers.document(
-        {"destinations": [_shown(each) for each in overview], "messages": [_listed(each) for each in messages]}
+        {
+            "destinations": [_shown(each) for each in overview],
+            "withdrawals": await store.read(withdrawals.overview, now=now),
+            "messages": [_listed(each) for each in messages],
+        }
     )
 
 
@@ -97,6 +111,24 @@ async def dead(call: Call, _: Caller) -> Response:
     )
     listed = [_listed(message) | {"attempts": [_tried(each) for each in attempts]} for message, attempts in found]
     return answers.document({"messages": listed})
+
+
+async def withdrawn(call: Call, _: Caller) -> Response:
+    """Who was to be told that a consent no longer holds, the oldest first, and where each stands."""
+    given = call.allow_parameters("state")
+    now = call.adapter.clock()
+    found = await call.adapter.store.read(withdrawals.listed)
+    listed = [_ordered(each, now) for each in found if given.get("state") in {None, each.state(now)}]
+    return answers.document({"withdrawals": listed})
+
+
+async def receipt(call: Call, caller: Caller) -> Response:
+    """A recipient has said otherwise than through its system that it has stopped using what it got."""
+    call.allow_parameters()
+    told, _ = read_part(_TOLD, await call.document())
+    now = call.adapter.clock()
+    await call.adapter.store.write(withdrawals.receipt, call.place("id"), by=told.by, who=caller.peer, now=now)
+    return Response(status_code=204)
 
 
 def _action(operation: Operation, check: Callable[[Call], str]) -> Handler:
@@ -164,6 +196,24 @@ def _listed(message: Message) -> dict[str, Any]:
             "doneAt": message.done_at,
             "dueAt": message.due_at,
             "inFlight": message.in_flight,
+        }
+    )
+
+
+def _ordered(order: Withdrawal, now: datetime) -> dict[str, Any]:
+    return _present(
+        {
+            "id": order.id,
+            "to": order.destination,
+            "cause": order.cause,
+            "state": order.state(now),
+            "reason": order.reason,
+            "message": order.message_id,
+            "late": order.is_late(now),
+            "orderedAt": order.created_at,
+            "deliveredAt": order.delivered_at,
+            "receiptAt": order.receipt_at,
+            "escalatedAt": order.escalated_at,
         }
     )
 
