@@ -203,19 +203,20 @@ class _Reading:
         ours = replace(reader, tenant=(tenant, _TENANT))
         asked = replace(
             request,
-            recipient=replace(request.recipient, kind=self._request.recipient.type or ""),
+            recipient=self._recipient(self._request.recipient.type or ""),
             purposes=tuple(map(our_purpose, request.purposes)),
             senders=frozenset({_TENANT} if tenant.identifiers else ()),
         )
         return tuple(map(ours.read, self._line.consents)), asked
 
-    def _recipient(self) -> Party:
+    def _recipient(self, kind: str = "") -> Party:
         given = self._request.recipient
         forms, groups = (
             frozenset[str]().union(*(_forms(each, f"request.recipient.{place}") for each in listed or ()))
             for place, listed in (("references", given.references), ("groups", given.groups))
         )
         return Party(
+            kind=kind,
             references=forms,
             identifiers=self._numbers(given.identifiers, "request.recipient.identifiers"),
             groups=groups,
