@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
-from operator import or_
+from operator import attrgetter, or_
 from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar
 
 import msgspec
@@ -97,9 +97,9 @@ class Rulebook:
             _Actors(rules),
             self._purposes,
             _Words((rule.actions for rule in rules), lambda asked: asked.action and (asked.action,)),
-            _Words((rule.types for rule in rules), lambda asked: asked.subject.types),
-            _Words((rule.codes for rule in rules), lambda asked: asked.subject.codes),
-            _Words((rule.labels for rule in rules), lambda asked: asked.subject.labels),
+            _Words((rule.types for rule in rules), attrgetter("subject.types")),
+            _Words((rule.codes for rule in rules), attrgetter("subject.codes")),
+            _Words((rule.labels for rule in rules), attrgetter("subject.labels")),
             _Data(rules),
             _DataPeriods(rules),
         )
@@ -404,9 +404,17 @@ class _DataPeriods:
         return Bits(yes, unknown)
 
 
+_REFERRED: Final = {
+    Meaning.INSTANCE: "instances",
+    Meaning.RELATED: "related",
+    Meaning.DEPENDENTS: "dependents",
+    Meaning.AUTHORED_BY: "authors",
+}
+
+
 def _related(rules: Iterable[Rule], meaning: Meaning) -> _Words:
     named = ([name for each in rule.data if each.meaning is meaning for name in each.references] for rule in rules)
-    return _Words(named, lambda asked: asked.subject.referred(meaning))
+    return _Words(named, attrgetter(f"subject.{_REFERRED[meaning]}"))
 
 
 def _effective(effect: Effect, answers: _Answers) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 Coding = tuple[str, str]
 """System and code, or system and value of an identifier. The system may be empty for our own words."""
@@ -48,8 +49,7 @@ class Meaning(StrEnum):
     AUTHORED_BY = "authoredby"
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """From ``start`` through ``end``, both inclusive and aware; None is open."""
 
     start: datetime | None = None
@@ -67,8 +67,7 @@ class Span:
         return begins and (self.end is None or other.start is None or other.start <= self.end)
 
 
-@dataclass(frozen=True, slots=True)
-class Party:
+class Party(NamedTuple):
     """
     Who asks, fully resolved: ``kind`` of recipient, normalised ``references``, ``identifiers`` (system, value)
     and the ``groups`` it belongs to.
@@ -80,8 +79,7 @@ class Party:
     groups: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class ActorPattern:
+class ActorPattern(NamedTuple):
     """Whom a rule names: by ``kind``, by reference or group, by identifier. ``kind`` adds to the others."""
 
     kind: str = ""
@@ -104,8 +102,7 @@ class ActorPattern:
         return Answer.NO if comparable else Answer.UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class DataPattern:
+class DataPattern(NamedTuple):
     """Which data a rule selects: ``references`` that stand in ``meaning`` to the subject."""
 
     meaning: Meaning
@@ -153,14 +150,3 @@ class Subject:
     dates: Span | None = None
     protected: bool = False
     deceased: bool = False
-
-    def referred(self, meaning: Meaning) -> frozenset[str] | None:
-        match meaning:
-            case Meaning.INSTANCE:
-                return self.instances
-            case Meaning.RELATED:
-                return self.related
-            case Meaning.DEPENDENTS:
-                return self.dependents
-            case Meaning.AUTHORED_BY:
-                return self.authors
