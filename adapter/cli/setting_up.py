@@ -1,4 +1,4 @@
-"""``koord config``, ``certs``, ``audit``: start an installation, look through it, and verify what it has logged."""
+"""``koord config``, ``certs``: start an installation and look through it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from adapter.cli.installation import config, settings_of, store_of
-from adapter.cli.terminal import OK, Group, language, put, put_json, say
+from adapter.cli.installation import config, settings_of
+from adapter.cli.terminal import OK, Group, language, put, put_json
 from adapter.errors import Fault, Misconfigured
 
 
@@ -87,24 +87,3 @@ def certs_make(folder: Path, hosts: tuple[str, ...], hsa_id: str) -> int:
         }
     )
     return OK
-
-
-@click.group(cls=Group)
-def audit() -> None:
-    """The audit log."""
-
-
-@audit.command("verify")
-@config
-def audit_verify(config: Path) -> int:
-    """Read the whole log, and name every row where its chain does not hold. Ends with 6 if there is one."""
-    from adapter.store.audit import verify_chain
-
-    with store_of(config) as store:
-        verified = store.read(verify_chain).result()
-    faults = [
-        Fault("cli.audit-broken", f"audit[{each.sequence}]", named=(("kind", each.kind),)) for each in verified.breaks
-    ]
-    put_json({"rows": verified.rows, "head": verified.head.hex(), "breaks": len(faults)})
-    say(faults)
-    return max((fault.entry.exit for fault in faults), default=OK)

@@ -100,11 +100,11 @@ def audit_event(tx: Transaction, written: Written, settings: Settings) -> Json:
         "type": kind.type,
         "subtype": [*kind.subtypes, _coding(EVENTS, entry.event)],
         "action": kind.action,
-        "recorded": instant(written.at),
+        "recorded": str(instant(written.at)),
         "outcome": "0" if entry.outcome == "ok" else "4",
         "agent": _agents(tx, written, kind, settings),
         "source": {
-            "site": entry.unit or settings.region.unit,
+            "site": str(entry.unit or settings.region.unit),
             "observer": _self(settings),
             "type": [_coding(f"{_THO}/security-source-type", "6" if kind is _DENIED else "4")],
         },
@@ -236,7 +236,7 @@ def _organisation(unit: str) -> Json:
 
 
 def _hsa_id(value: str) -> Json:
-    return {"system": identifier_systems()["hsaid"].uri, "value": value}
+    return {"system": identifier_systems()["hsaid"].uri, "value": str(value)}
 
 
 def _record(ref: RecordRef) -> Json:

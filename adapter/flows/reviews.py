@@ -100,6 +100,23 @@ def measure(event: str, outcome: str, language: Language) -> str:
     return sentences[language]
 
 
+def recipient(told: Told, language: Language) -> str | None:
+    """Who received something, or wanted to, in words for a patient: what kind of recipient, and its name in the settings."""
+    if told.recipient is None:
+        return None
+    kind = _RECIPIENTS.get(told.recipient_type or "")
+    return f"{kind[language]} ({told.recipient})" if kind else told.recipient
+
+
+_RECIPIENTS: Final[dict[str, dict[Language, str]]] = {
+    "forsakringskassan": {"en": "Försäkringskassan", "sv": "Försäkringskassan"},
+    "arbetsgivare": {"en": "employer", "sv": "arbetsgivare"},
+    "arbetsformedlingen": {"en": "Arbetsförmedlingen", "sv": "Arbetsförmedlingen"},
+    "kommun": {"en": "municipality", "sv": "kommun"},
+    "samordningsforbund": {"en": "coordination association", "sv": "samordningsförbund"},
+    "vard": {"en": "health care", "sv": "hälso- och sjukvård"},
+    "patient": {"en": "the patient", "sv": "patienten"},
+}
 _MEASURES: Final[dict[str, dict[Language, str]]] = {
     "": {"en": "Other handling", "sv": "Annan hantering"},
     "record.accepted": {"en": "Entered by the care unit", "sv": "Infört av vårdenheten"},

@@ -7,8 +7,8 @@ SHA-256 of the lines (``audit.line``) since the checkpoint before, and the diges
 shows what was cut off, and with the public key alone anybody can check an exported log against it.
 
 A checkpoint that does not hold is "forged" (its signature), of an "unknown-key", "unlinked" (not the one after the one
-before), "lost" (kept elsewhere, and no longer in the log), "replaced" (another one elsewhere), or the log is another
-one than it says: another "head", other "content".
+before), "lost" (kept elsewhere, and no longer in the log), "replaced" (another one elsewhere), "unreadable" (a line of
+a file), or the log is another one than it says: another "head", other "content".
 """
 
 from __future__ import annotations
@@ -162,6 +162,26 @@ def keep(path: Path, later_than: Callable[[int], Sequence[Checkpoint]]) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise StoreFault(Fault("store.unreadable", why=type(error).__name__)) from error
+
+
+def kept(path: Path) -> tuple[list[Checkpoint], list[Break]]:
+    """
+    The checkpoints in a file, and its lines that hold none: "unreadable". A line that was torn and written again is passed over.
+
+    Raises:
+        StoreFault: ``store.unreadable``.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise StoreFault(Fault("store.unreadable", why=type(error).__name__)) from error
+    found = [from_line(line) for line in lines]
+    bad = [
+        Break(number, "unreadable", "checkpoint")
+        for number, (line, after) in enumerate(zip(lines, [*lines[1:], b""], strict=True), 1)
+        if found[number - 1] is None and not (line and after.startswith(line))
+    ]
+    return [each for each in found if each is not None], bad
 
 
 def from_line(line: bytes) -> Checkpoint | None:
