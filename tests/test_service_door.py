@@ -45,6 +45,8 @@ ROUTES = {
     ("POST", "/destinations/{id}/resume"): "local-system",
     ("POST", "/dead/{id}/release"): "local-system",
     ("POST", "/dead/{id}/discard"): "local-system",
+    ("GET", "/withdrawals"): "local-system",
+    ("POST", "/withdrawals/{id}/receipt"): "local-system",
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
 }
