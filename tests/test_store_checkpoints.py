@@ -419,3 +419,19 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path):
 def test_a_key_is_named_after_itself():
     assert len(checkpoints.key_id(KEY.public_key())) == 16
     assert checkpoints.key_id(KEY.public_key()) != checkpoints.key_id(STRANGER.public_key())
+
+
+def test_an_empty_file_holds_no_checkpoint_and_none_is_missed(tmp_path):
+    (tmp_path / "file").touch()
+    assert checkpoints.kept(tmp_path / "file") == ([], [])
+    with pytest.raises(StoreFault, match="store.unreadable"):
+        checkpoints.kept(tmp_path / "absent")
+
+
+def test_a_line_of_a_file_that_is_no_checkpoint_is_told_unless_it_was_torn(world, tmp_path):
+    path = tmp_path / "file"
+    first, second, third = world.do(checkpoints.after, 0)
+    path.write_bytes(first.line() + second.line()[:30] + b"\n" + second.line() + b"nonsense\n" + third.line()[:50])
+    found, bad = checkpoints.kept(path)
+    assert found == [first, second]
+    assert bad == [Break(4, "unreadable", "checkpoint"), Break(5, "unreadable", "checkpoint")]

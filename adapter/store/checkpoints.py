@@ -178,7 +178,7 @@ def kept(path: Path) -> tuple[list[Checkpoint], list[Break]]:
     found = [from_line(line) for line in lines]
     bad = [
         Break(number, "unreadable", "checkpoint")
-        for number, (line, after) in enumerate(zip(lines, [*lines[1:], b""], strict=True), 1)
+        for number, (line, after) in enumerate(zip(lines, [*lines[1:], b""], strict=False), 1)
         if found[number - 1] is None and not (line and after.startswith(line))
     ]
     return [each for each in found if each is not None], bad
