@@ -800,17 +800,17 @@ def test_one_more_forbidding_leaf_or_one_less_permitting_leaf_never_lets_more_th
     rule, asked = random_rule(chance, 2), random_question(chance)
     order = [Effect.DENY, None, Effect.PERMIT]
     for dialect in Dialect:
-        before = order.index(said(rule, asked, dialect))
+        before = order.index(said([rule], asked, dialect)[0])
         node = rule
         while node.get("children") and chance.random() < 0.6:
             node = chance.choice(node["children"])
         children = node.get("children", [])
         node["children"] = [*children, {"effect": Effect.DENY}]
-        assert order.index(said(rule, asked, dialect)) <= before
+        assert order.index(said([rule], asked, dialect)[0]) <= before
         node["children"] = [each for each in children if each["effect"] != Effect.PERMIT or each.get("children")]
-        assert order.index(said(rule, asked, dialect)) <= before
+        assert order.index(said([rule], asked, dialect)[0]) <= before
         node["children"] = chance.sample(children, len(children))
-        assert order.index(said(rule, asked, dialect)) == before
+        assert order.index(said([rule], asked, dialect)[0]) == before
 
 
 # the explanation
