@@ -10,6 +10,7 @@ JSON and XML of FHIR R4; R5 has its own run when the adapter writes it.
 
 from __future__ import annotations
 
+import importlib
 import json as standard_json
 import logging
 from contextlib import contextmanager
@@ -69,8 +70,16 @@ CHANNELS = {
     21: ("timing", (HERE, "test_the_gate_takes_the_same_steps_in_both_worlds"), READ),
     22: ("logs, traces, metric labels, tracebacks, URLs in access logs, temporary files", ALONE, READ),
     23: ("retries, dead letters, notifications, batch answers", ALONE, PUSHED),
-    24: ("caches: other recipient, other purpose, after withdrawal or block", READ, PUSHED),
-    25: ("SOAP headers, file names, multipart names", ALONE, PUSHED),
+    24: (
+        "caches: other recipient, other purpose, after withdrawal or block",
+        (SERVICE, "test_what_was_read_before_is_not_given_after_a_withdrawal_or_a_block_nor_to_another"),
+        PUSHED,
+    ),
+    25: (
+        "SOAP headers, file names, multipart names",
+        ALONE,
+        (SERVICE, "test_a_request_to_a_peer_tells_nothing_but_the_bytes_and_the_ids"),
+    ),
     26: ("other patients in the bundle, Patient.link, RelatedPerson", ALONE, LISTED),
     27: ("another region's consent or policy", (HERE, "test_what_another_provider_holds_changes_nothing"), READ),
     28: ("the Consent resource itself: its denials name actors", ALONE, LISTED),
@@ -332,3 +341,19 @@ def test_an_exception_that_quotes_what_it_read_tells_nothing(kind):
     result = clear(one.record, to, consents=one.consents, through=gate(Quoting(mapper().tables)))
     assert result.reason is Reason.GATE_ERROR
     assert "Hemlig" not in repr(result) + str(result.faults) + result.explanation.decode()
+
+
+# the table
+
+
+def test_every_channel_has_its_tests_and_a_planted_leak():
+    assert list(CHANNELS) == list(range(1, 32))
+    modules = {name: importlib.import_module(name) for name in (HERE, SERVICE, DECIDE)}
+    service = modules[SERVICE]
+    planted = {seed.channel for seeds in (SEEDS, service.SEEDS, service.PUSH_SEEDS) for seed in seeds.values()}
+    for number, (words, *tests) in CHANNELS.items():
+        assert words
+        assert tests
+        assert all(callable(getattr(modules[module], test)) for module, test in tests), number
+    # of 27 the leak is planted where it is tested
+    assert planted | {27} == set(CHANNELS)
