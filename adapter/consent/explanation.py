@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from adapter.consent.decide import Decision, Finding, Missing, Reason
+from adapter.consent.decide import GENERIC, Decision, Finding, Missing, Reason
 from adapter.consent.directives import Source
 from adapter.consent.disclosure import PATIENT
 from adapter.consent.names import is_personal
@@ -54,7 +54,7 @@ def explain(decision: Decision, *, snapshot: str = "", destination: str = "", fa
         destination=destination,
         faults=[{"code": each.code, "where": each.where, "why": each.why} for each in faults],
         kind=decision.kind,
-        law=law(decision.reason, decision.kind),
+        law="" if decision.policy == GENERIC else law(decision.reason, decision.kind),
         now=decision.now.isoformat(),
         policy=decision.policy,
         purposes=[purpose for _, purpose in decision.request.purposes],
