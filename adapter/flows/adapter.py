@@ -15,7 +15,7 @@ from adapter.consent.policy import Recipient, Snapshot
 from adapter.domain import Block, BusinessId, Consent, Record, read_record, written_record
 from adapter.errors import Conflict, Fault
 from adapter.mapping import Mapper
-from adapter.settings import Destination, Peer, Settings
+from adapter.settings import JOURNAL, Destination, Peer, Settings
 from adapter.store import Keys, Store, destinations, load_keys, records
 from adapter.store.records import NewRecord, RecordRef, Version
 from adapter.sweden import HsaId, OrganisationNumber, person_key
@@ -38,7 +38,8 @@ class Adapter:
     """
     One region's adapter. ``clock`` gives aware times in UTC and is the only clock of the flows.
 
-    ``recipients`` are the configured destinations, by id.
+    ``recipients`` are the configured destinations, by id. ``journal_slots``: as many as may deliver to the region's own journal at
+    a time.
     """
 
     settings: Settings
@@ -50,6 +51,7 @@ class Adapter:
     transport: Transport
     clock: Callable[[], datetime] = _now
     random: Random = field(default_factory=SystemRandom)
+    journal_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
@@ -71,6 +73,9 @@ class Adapter:
         mapper = Mapper(load(overlays=settings.overlays))
         store = Store.open(settings.store.path, keys, unit=settings.region.unit)
         declared = [destinations.Destination(d.id, d.max_inflight, d.on_error) for d in settings.destinations]
+        at_once = 1 if settings.journal is None else settings.journal.max_inflight
+        if settings.journal is not None:
+            declared.append(destinations.Destination(JOURNAL, at_once))
         store.write(destinations.declare, declared, now=clock()).result()
         return cls(
             settings=settings,
@@ -85,6 +90,7 @@ class Adapter:
             recipients={d.id: recipient_of(d) for d in settings.destinations},
             transport=transport,
             clock=clock,
+            journal_slots=asyncio.Semaphore(at_once),
         )
 
     async def close(self) -> None:

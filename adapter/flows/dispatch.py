@@ -18,7 +18,7 @@ from adapter.consent.decide import Reason
 from adapter.consent.gate import Cleared, Withheld
 from adapter.domain import Purpose
 from adapter.errors import AdapterError
-from adapter.flows import notify, withdraw
+from adapter.flows import journal, notify, withdraw
 from adapter.flows.adapter import Adapter
 from adapter.flows.checkpoints import sign_regularly
 from adapter.flows.why import Basis
@@ -67,14 +67,15 @@ class Dispatcher:
         if free <= 0:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             return True
+        entries = await journal.due(self.adapter, free)
         claims = await self.adapter.store.write(
-            outbox.claim, owner=self.owner, now=self.adapter.clock(), lease=LEASE, limit=free
+            outbox.claim, owner=self.owner, now=self.adapter.clock(), lease=LEASE, limit=free - len(entries)
         )
-        for claim in claims:
-            task = asyncio.create_task(self._deliver(claim))
+        for work in (*map(self._deliver, claims), *(journal.enter(self.adapter, entry) for entry in entries)):
+            task = asyncio.create_task(work)
             self._tasks.add(task)
             task.add_done_callback(self._done)
-        return bool(claims)
+        return bool(claims or entries)
 
     async def drain(self) -> None:
         """Deliver all that is due now, and return when nothing is under way. For tests, exports and `koord send`."""
@@ -140,7 +141,7 @@ async def _holding(adapter: Adapter, claim: Claim) -> AsyncIterator[None]:
 
 
 async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
-    """One attempt. None: the lane was no longer ours, and nothing was sent."""
+    """One attempt. None: the lane was no longer ours, or the journal has not taken the entry: nothing was sent."""
     recipient = adapter.recipients[claim.destination]
     for _ in range(_DECIDE_AGAIN):
         record, stored = await adapter.store.read(_looked_up, claim)
@@ -157,6 +158,10 @@ async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
         )
         if isinstance(result, Withheld):
             return await _finish(adapter, claim, _refusal(result), None, result, basis)
+        not_yet = await journal.announced(adapter, claim, known, result)
+        if not_yet is not None:
+            await adapter.store.write(outbox.postpone, claim, due_at=not_yet.due_at, reason=not_yet.reason)
+            return None
         digest = adapter.keys.fingerprint(result.body)
         request_id = claim.request_id_for(digest, now=adapter.clock())
         cleared = result if request_id == claim.request_id else adapter.gate.renamed(result, request_id)
