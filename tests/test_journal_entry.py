@@ -14,14 +14,16 @@ import region as r
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adapter.cli import koord, terminal
 from adapter.consent.gate import Cleared, Gate, Withheld
 from adapter.consent.journal_entry import ENTRY, Handout
 from adapter.consent.policy import Recipient
+from adapter.demo.cast import as_toml
 from adapter.domain import BusinessId, Category, PersonIdentity
 from adapter.errors import Misconfigured
 from adapter.flows import Dispatcher, accept
 from adapter.mapping import Mapper
-from adapter.settings import JOURNAL
+from adapter.settings import JOURNAL, check_files
 from adapter.store import disclosures, journal, outbox, quarantine
 from adapter.sweden import HsaId, OrganisationNumber
 from adapter.tables import load
@@ -204,13 +206,13 @@ def test_while_the_journal_does_not_take_the_entry_nothing_leaves_at_all_and_the
     async def work(adapter):
         adapter.transport.expect(JOURNAL, *[fault] * 400)
         found = await sent(adapter, SEVERAL)
-        for _ in range(60):
+        for _ in range(10):
             assert not any(held(adapter).values())
             assert {each.state for each in found.values()} == {"queued"}
             heads = [each.reason for each in found.values() if each.due_at is not None]  # others wait behind these
             assert set(heads) == {"journal.refused" if fault in {"rejected", "login"} else "journal.unreachable"}
             assert {each.attempts for each in found.values()} == {0}
-            adapter.clock.forward(hours=2)
+            adapter.clock.forward(hours=10)
             found = await sent(adapter)
         adapter.transport._receivers[JOURNAL].coming.clear()
         for _ in range(6):
@@ -343,10 +345,6 @@ def test_where_the_entry_is_not_required_nothing_waits_for_the_journal_and_every
 
 
 # crashes
-
-
-class Crash(BaseException):
-    """The process ends here; a task that this ends is as good as killed."""
 
 
 @pytest.mark.parametrize("point", ["entering", "entered", "sending", "sent", "concluding", "concluded"])
@@ -583,6 +581,48 @@ def test_a_journal_must_say_whether_it_is_required(tmp_path):
 
     with pytest.raises((Misconfigured, ValidationError)):
         r.settings(tmp_path, journal=LINK)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "place"),
+    [
+        ({"required": True, "production": True}, "config.production-in-test", "journal.production"),
+        ({"required": True, "url": "http://journal.example/"}, "config.tls-required", "journal.url"),
+        ({"required": True, "tls": {"key": "a.key"}}, "config.missing", "journal.tls"),
+    ],
+)
+def test_a_journal_is_held_to_the_rules_of_a_destination(tmp_path, changes, code, place):
+    with pytest.raises(Misconfigured) as caught:
+        r.settings(tmp_path, journal=LINK | changes)
+    assert (code, place) in {(fault.code, fault.where) for fault in caught.value.faults}
+
+
+def test_the_files_of_a_journal_are_looked_into(tmp_path):
+    link = LINK | {"required": True, "tls": {"ca": "none.pem", "certificate": "none.pem", "key": "none.key"}}
+    with pytest.raises(Misconfigured) as caught:
+        check_files(r.settings(tmp_path, journal=link))
+    assert {fault.where for fault in caught.value.faults} >= {"journal.tls.ca", "journal.tls.key"}
+
+
+def test_doctor_tells_whether_there_is_a_journal_and_what_waits_for_it(tmp_path, capsysbinary):
+    def told(**more):
+        (tmp_path / "koord.toml").write_text(
+            as_toml(r.settings(tmp_path, **more).model_dump(mode="json", exclude_none=True)), "utf-8"
+        )
+        terminal.run(koord, ["doctor", "--json", "--config", str(tmp_path / "koord.toml")])
+        rows = json.loads(capsysbinary.readouterr().out)
+        return {(row["where"], row["code"]) for row in rows if "journal" in row["where"]}, rows
+
+    async def work(adapter):
+        adapter.transport.send = _down_after(adapter.transport.send, 1)
+        await sent(adapter, r.submission(INTERVENTIONS, r.intervention(), i1=["region-b"]))
+
+    assert told(destinations=[])[0] == {("journal", "doctor.journal-none")}
+    run(tmp_path, work)
+    found, rows = told(destinations=[], journal=LINK | {"required": True})
+    assert found == {("journal", "doctor.entries-waiting"), (JOURNAL, "peer.unreachable")}
+    (waiting,) = [row["says"] for row in rows if row["code"] == "doctor.entries-waiting"]
+    assert "not acknowledged 1 entries" in waiting
 
 
 def test_the_time_of_an_entry_is_utc_and_the_entry_of_what_never_left_has_none():

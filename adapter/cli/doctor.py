@@ -88,9 +88,9 @@ def _certificates(settings: Settings) -> Iterator[Fault]:
     from cryptography import x509
 
     named = {"server.tls.certificate": settings.server.tls.certificate} if settings.server.tls else {}
-    for number, destination in enumerate(settings.destinations):
-        if destination.tls.certificate is not None:
-            named[f"destinations[{number}].tls.certificate"] = destination.tls.certificate
+    for place, link in settings.links.values():
+        if link.tls.certificate is not None:
+            named[f"{place}.tls.certificate"] = link.tls.certificate
     now = datetime.now(UTC)
     for place, path in named.items():
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
@@ -137,6 +137,7 @@ def _store(settings: Settings) -> Iterator[Fault]:
         with Store.open(path, load_keys(settings.store.key_file)) as store:
             yield _whole(store)
             yield from _withdrawals(store)
+            yield from _entries(store)
     except AdapterError as error:
         yield from error.faults
 
@@ -163,20 +164,33 @@ def _withdrawals(store: Store) -> Iterator[Fault]:
         yield _well("doctor.withdrawals", "withdrawals")
 
 
+def _entries(store: Store) -> Iterator[Fault]:
+    from adapter.store import journal
+
+    waiting = store.read(journal.waiting).result()
+    if waiting.entries:
+        told = (("count", str(waiting.entries)), ("since", waiting.oldest.isoformat() if waiting.oldest else ""))
+        yield Fault("doctor.entries-waiting", "journal", "PDL 3 kap. 11 §", named=told, severity="warning")
+
+
 def _destinations(settings: Settings) -> Iterator[Fault]:
     import asyncio
 
+    from adapter.settings import JOURNAL
     from adapter.transport.rest import Rest
 
     async def reached() -> list[str | None]:
         async with Rest(settings) as rest:
-            return await asyncio.gather(*(rest.reach(each.id) for each in settings.destinations))
+            return await asyncio.gather(*map(rest.reach, settings.links))
 
     try:
-        for destination, code in zip(settings.destinations, asyncio.run(reached()), strict=True):
-            yield Fault(code, destination.id) if code else _well("doctor.destination", destination.id)
+        for name, code in zip(settings.links, asyncio.run(reached()), strict=True):
+            well = "doctor.journal" if name == JOURNAL else "doctor.destination"
+            yield Fault(code, name) if code else _well(well, name)
     except AdapterError as error:
         yield from error.faults
+    if settings.journal is None:
+        yield _well("doctor.journal-none", "journal", "PDL 3 kap. 11 §")
 
 
 def _well(code: str, where: str, why: str = "") -> Fault:
