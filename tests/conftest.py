@@ -22,20 +22,25 @@ settings.register_profile("ci", max_examples=60, derandomize=True, **_COMMON)
 settings.register_profile("nightly", max_examples=20_000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
-_connect = socket.socket.connect
+_CONNECTING = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex")}
 
 
-def _only_loopback(self, address):
-    if self.family in {socket.AF_INET, socket.AF_INET6} and not ip_address(address[0]).is_loopback:
-        raise PermissionError("a test tried to reach another machine")
-    return _connect(self, address)
+def _only_loopback(connect):
+    def connecting(self, address):
+        if self.family in {socket.AF_INET, socket.AF_INET6} and not ip_address(address[0]).is_loopback:
+            raise PermissionError("a test tried to reach another machine")
+        return connect(self, address)
+
+    return connecting
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _nothing_reaches_another_machine():
-    socket.socket.connect = _only_loopback
+    for name, connect in _CONNECTING.items():
+        setattr(socket.socket, name, _only_loopback(connect))
     yield
-    socket.socket.connect = _connect
+    for name, connect in _CONNECTING.items():
+        setattr(socket.socket, name, connect)
 
 
 @pytest.fixture(autouse=True)

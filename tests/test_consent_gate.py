@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 import dataclasses
 import json
@@ -53,7 +52,6 @@ from gate_world import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-import adapter
 from adapter import domain as d
 from adapter.consent import disclosure, policy
 from adapter.consent.decide import Reason
@@ -458,21 +456,6 @@ def test_nothing_that_a_log_may_print_names_the_patient():
     ):
         assert PATIENT.number not in repr(thing)
         assert "Tolvan" not in repr(thing)
-
-
-def test_only_the_gate_holds_a_sealer():
-    """The seal is made in one place: no other module names what makes it."""
-    root = Path(adapter.__file__).parent
-    named = {
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*.py")
-        if any(
-            isinstance(node, ast.alias | ast.Name | ast.Attribute) and "Sealer" in ast.dump(node)
-            for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        )
-    }
-    assert named <= {"consent/seal.py", "consent/gate.py"}
-    assert "consent/gate.py" in named
 
 
 # the disclosure tables
