@@ -705,20 +705,6 @@ def test_the_dead_are_listed_shown_released_and_discarded_by_somebody_for_a_reas
     assert all(who.startswith("operator:") for _, who in rows[-2:])
 
 
-def test_an_audit_log_that_was_changed_ends_with_6(run, region):
-    run("send", CONSENTS, "--config", region)
-    assert run("audit", "verify", "--config", region).json() | {"head": ""} == {"rows": 2, "head": "", "breaks": 0}
-    with store(region.parent) as opened:
-        opened.write(lambda tx: tx.run("DROP TRIGGER IF EXISTS audit_no_update")).result()
-        changed = "UPDATE audit SET who = 'nobody' WHERE sequence = 1"
-        for (name,) in opened.read(lambda tx: tx.all("SELECT name FROM sqlite_master WHERE type = 'trigger'")).result():
-            opened.write(lambda tx, name=name: tx.run(f"DROP TRIGGER {name}")).result()
-        opened.write(lambda tx: tx.run(changed)).result()
-    ended = run("audit", "verify", "--config", region)
-    assert ended.code == 6
-    assert "audit[1]: cli.audit-broken" in ended.err
-
-
 def test_test_certificates_are_made_once(run, tmp_path):
     made = run("certs", "make", tmp_path / "pki", "--hsa-id", "TSTNMT2321000016-S001", "--host", "adapter.example")
     assert made.code == 0

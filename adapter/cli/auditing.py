@@ -290,7 +290,7 @@ def _told(told: Told) -> dict[str, Any]:
     from adapter.flows.reviews import measure, recipient
 
     return {
-        "time": written(told.at.replace(microsecond=0)),
+        "time": str(written(told.at.replace(microsecond=0))),
         "unit": told.unit,
         "measure": measure(told.event, told.outcome, language()),
         "recipient": recipient(told, language()),
