@@ -30,7 +30,7 @@ from adapter.consent.provisions import (
 )
 from adapter.consent.rules import ActorPattern, Answer, Coding, Dialect, Effect, Party, Rule, Span
 from adapter.tables import load
-from adapter.wire import json
+from adapter.wire import LIMITS, json
 
 _T = TypeVar("_T")
 
@@ -140,11 +140,17 @@ class _Consent:
             return otherwise
 
     def _outright(self) -> Iterator[Refusal]:
-        """What may change the meaning of everything else. What is contained has its own meaning."""
+        """
+        What may change the meaning of everything else. What is contained has its own meaning. What is larger than any body
+        may be, or holds itself, is not searched to its end.
+        """
+        left = LIMITS.nodes
         waiting: list[Any] = [value for name, value in self._resource.items() if name != "contained"]
         modified = "modifierExtension" in self._resource
         while waiting and not modified:
-            each = waiting.pop()
+            each, left = waiting.pop(), left - 1
+            if not left:
+                raise RefusedError(Refusal.MALFORMED)
             if isinstance(each, dict):
                 modified = "modifierExtension" in each
                 waiting.extend(each.values())
@@ -164,17 +170,16 @@ class _Consent:
 
     def _is_the_patients(self) -> bool:
         """By identifier or reference, never by display. With this reference and another number it may be this patient's."""
-        patient = self._reader.patient
+        patient, given = self._reader.patient, [self._resource.get(element) for element in ("patient", "subject")]
         named = Names()
-        for element in ("patient", "subject"):
-            named |= self._named(self._resource.get(element))
-        if named.identifiers & patient.identifiers:
-            return True
-        if not named.references & patient.references:
-            return False
-        if {system for system, _ in named.identifiers} & {system for system, _ in patient.identifiers}:
+        for reference in given:
+            named |= self._named(reference)
+        numbers = {identifier(each.get("identifier")) for each in given if isinstance(each, dict)} - {None}
+        comparable = {number[0] for number in numbers if number} & {system for system, _ in patient.identifiers}
+        is_named = bool(named.identifiers & patient.identifiers or named.references & patient.references)
+        if is_named and comparable and not numbers & patient.identifiers:
             self._refusals.append(Refusal.PATIENT_AMBIGUOUS)
-        return True
+        return is_named
 
     def _named(self, reference: Any) -> Names:
         """The names of what a Reference refers to, also inside this Consent."""
@@ -312,7 +317,10 @@ class _Consent:
         return frozenset(f"{system}|{value}" for system, value in numbers) or frozenset({self._digest()})
 
     def _digest(self) -> str:
-        return "sha256:" + sha256(json.canonical(self._resource)).hexdigest()[:16]
+        try:
+            return "sha256:" + sha256(json.canonical(self._resource)).hexdigest()[:16]
+        except RecursionError:
+            return "too deep to name"
 
     def _version(self) -> int:
         meta = self._resource.get("meta")
