@@ -30,10 +30,10 @@ LATER = {
 }
 
 
-def test_every_decision_is_the_one_that_the_page_asks_for():
+def decisions(count, seed):
+    """(found, expected, reason, case) for random worlds of records."""
     written = {}
-    seen = Counter()
-    for consents, blocks, record, to, purpose, now in cases(COUNT, seed=COUNT):
+    for consents, blocks, record, to, purpose, now in cases(count, seed=seed):
         decision = decided(to, consents, blocks, record, now, purpose)
         plain = [
             [written.setdefault(id(each), (each, written_record(each)))[1] for each in group]
@@ -43,8 +43,14 @@ def test_every_decision_is_the_one_that_the_page_asks_for():
         missing = decision.missing and decision.reason not in DENIALS
         reason = ("missing", decision.kind) if missing else decision.reason.value
         found = ("permit", {str(each) for each in decision.categories}) if decision.permitted else ("deny", reason)
-        assert found == expected, (to, now, purpose, consents, blocks, record)
-        seen[decision.reason] += 1
+        yield found, expected, decision.reason, (to, now, purpose, consents, blocks, record)
+
+
+def test_every_decision_is_the_one_that_the_page_asks_for():
+    seen = Counter()
+    for found, expected, reason, case in decisions(COUNT, seed=COUNT):
+        assert found == expected, case
+        seen[reason] += 1
     wanted = set(Reason) - LATER - RARE
     assert wanted <= set(seen), f"the worlds never led to {wanted - set(seen)}"
     assert seen[Reason.PERMITTED] > COUNT / 10
@@ -61,15 +67,20 @@ def _plain(to):
     }
 
 
-def test_every_rule_tree_says_what_the_page_says():
-    chance = Random(7)
-    seen = Counter()
-    for _ in range(COUNT):
+def rule_answers(count, seed):
+    """(found, expected, dialect, case) for random rule trees and questions, two for each."""
+    chance = Random(seed)
+    for _ in range(count):
         rule, asked = random_rule(chance, depth=chance.randint(0, 3)), random_question(chance)
         for dialect, walk in ((Dialect.TREE, oracle.tree), (Dialect.PCF_FLAT, oracle.flat)):
-            found = said([rule], asked, dialect)[0]
-            assert found == walk(rule, asked), (dialect, rule, asked)
-            seen[dialect, found] += 1
+            yield said([rule], asked, dialect)[0], walk(rule, asked), dialect, (dialect, rule, asked)
+
+
+def test_every_rule_tree_says_what_the_page_says():
+    seen = Counter()
+    for found, expected, dialect, case in rule_answers(COUNT, seed=7):
+        assert found == expected, case
+        seen[dialect, found] += 1
     assert all(seen[dialect, effect] > COUNT / 50 for dialect in Dialect for effect in (*Effect, None))
 
 
