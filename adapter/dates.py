@@ -2,7 +2,8 @@
 Points in time as FHIR writes them (R4 datatypes: date, dateTime, instant), at the precision that was known.
 
 A partial date is an interval: ``2026-05`` begins with the first instant of May and ends with its last, in Swedish
-local time (Europe/Stockholm; days of 23 and 25 hours included).
+local time (Europe/Stockholm; days of 23 and 25 hours included). The first and the last instants of the calendar, which UTC cannot
+hold, are as near as it can: ``9999-12-31`` is a way to say "without end".
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _DATE = r"[0-9]{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12][0-9]|3[01]))?)?"
 _TIME = r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])"
 _DAY = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _LAST = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1) - _LAST
+_BEGINNING, _END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 class Moment(Value):
@@ -41,16 +44,16 @@ class Moment(Value):
     @cached_property
     def earliest(self) -> datetime:
         if len(self) > 10:
-            return datetime.fromisoformat(self).astimezone(UTC)
+            return _in_utc(datetime.fromisoformat(self))
         return _midnight(date.fromisoformat((self + "-01-01")[:10]))
 
     @cached_property
     def latest(self) -> datetime:
         if len(self) > 10:
-            return self.earliest if "." in self else self.earliest + timedelta(seconds=1) - _LAST
+            return self.earliest if "." in self else min(self.earliest, _END - _SECOND) + _SECOND
         year, month, day = (int(part) for part in (self + "-12-31" if len(self) == 4 else self + "-99")[:10].split("-"))
         last = date(year, month, min(day, monthrange(year, month)[1]))
-        return _midnight(last + timedelta(days=1)) - _LAST
+        return _END if last == date.max else _midnight(last + timedelta(days=1)) - _LAST
 
     @property
     def is_time(self) -> bool:
@@ -63,4 +66,11 @@ def written(at: datetime) -> Moment:
 
 
 def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), tzinfo=STOCKHOLM).astimezone(UTC)
+    return _in_utc(datetime.combine(day, time(), tzinfo=STOCKHOLM))
+
+
+def _in_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        return _BEGINNING if at.year == 1 else _END

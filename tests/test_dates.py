@@ -35,6 +35,16 @@ def test_a_partial_date_ends_with_its_last_instant(text, last):
     assert Moment(text).latest == datetime.fromisoformat(last)
 
 
+@pytest.mark.parametrize(
+    "text", ["9999", "9999-12", "9999-12-31", "9999-12-31T23:59:59-14:00", "0001", "0001-01-01T00:00:00+14:00"]
+)
+def test_the_ends_of_the_calendar_are_as_near_as_utc_can_hold(text):
+    moment = Moment(text)
+    begins, ends = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    assert begins <= moment.earliest <= moment.latest <= ends
+    assert (moment.latest == ends) if text.startswith("9999") else (moment.earliest == begins)
+
+
 def test_a_time_to_the_second_lasts_a_second_and_a_finer_one_is_a_point():
     assert Moment("2026-01-01T12:00:00Z").latest == datetime(2026, 1, 1, 12, 0, 0, 999999, tzinfo=UTC)
     assert Moment("2026-01-01T12:00:00.5Z").latest == Moment("2026-01-01T12:00:00.5Z").earliest

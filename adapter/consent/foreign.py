@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final, TypeVar
@@ -16,7 +17,6 @@ from typing import Any, Final, TypeVar
 from adapter.consent.directives import Directive, Source, Status
 from adapter.consent.names import Names, Resolver, codings, identifier, identifiers, tells_a_person
 from adapter.consent.provisions import (
-    BEGINNING,
     Form,
     Json,
     Provisions,
@@ -103,7 +103,7 @@ _BASE: Final = {
     ("http://terminology.hl7.org/CodeSystem/v3-ActCode", "OPTIN"): Effect.PERMIT,
     ("http://terminology.hl7.org/CodeSystem/v3-ActCode", "OPTOUT"): Effect.DENY,
 }
-_OLDEST: Final = Span(BEGINNING, BEGINNING)
+_OLDEST: Final = Span(*[datetime.min.replace(tzinfo=UTC)] * 2)
 _NOBODY: Final = ActorPattern(kind="nobody")
 
 

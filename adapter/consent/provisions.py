@@ -8,7 +8,6 @@ a denial that is not understood would be lost.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
 
@@ -22,9 +21,6 @@ Form = Literal["R4", "R5"]
 DEEPEST: Final = 8
 """Rules within rules. The root counts: in R4 the first provision, in R5 the Consent's own decision."""
 MOST_PROVISIONS: Final = 500
-
-BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
-END: Final = datetime.max.replace(tzinfo=UTC)
 
 _SHARED: Final = frozenset(
     {"period", "actor", "action", "securityLabel", "purpose", "code", "dataPeriod", "data", "provision"}
@@ -225,14 +221,14 @@ def check_elements(holder: Any, elements: Iterable[str]) -> None:
 
 
 def moment(text: Any, refusal: Refusal) -> Span:
-    """A date or time as the interval that it is. Years that the calendar cannot turn into UTC are open."""
+    """A date or time as the interval that it is."""
     if not isinstance(text, str):
         raise RefusedError(refusal)
     try:
         found = Moment(text)
     except ValueError:
         raise RefusedError(refusal) from None
-    return Span(_clamped(found, "earliest", BEGINNING), _clamped(found, "latest", END))
+    return Span(found.earliest, found.latest)
 
 
 def span(period: Any) -> Span:
@@ -247,14 +243,6 @@ def span(period: Any) -> Span:
         moment(period[side], Refusal.UNPARSABLE_PERIOD) if side in period else None for side in ("start", "end")
     )
     return Span(start.start if start else None, end.end if end else None)
-
-
-def _clamped(moment: Moment, edge: Literal["earliest", "latest"], otherwise: datetime) -> datetime:
-    try:
-        at: datetime = getattr(moment, edge)
-    except OverflowError:
-        return otherwise
-    return at
 
 
 def _coded(holder: Json, element: str) -> frozenset[Coding]:
