@@ -42,14 +42,15 @@ class DeniesOnly(StrEnum):
     NO_KNOWN_KIND = "no-known-kind"
     OTHER_SCOPE = "other-scope"
     NO_KNOWN_CUSTODIAN = "no-known-custodian"
+    FOR_EVERYONE = "for-everyone"
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
     """
     What consents are read with. ``patient``: every name of the one that is asked about, and ``token``: what the patient is
-    called in directives. ``recipient``: who asks, whose own word opens nothing. ``tenant``: the care provider that sends and what it is
-    called in directives, under the policy ``koord``; without it, custodians, scopes and kinds are not looked at.
+    called in directives. ``recipient``: who asks, whose own word opens nothing. ``custodian``: what the care provider with these
+    names is called in directives, nothing if it cannot be told; without it custodians, scopes and kinds are not looked at.
     """
 
     patient: Names = field(repr=False)
@@ -57,7 +58,7 @@ class Reader:
     resolver: Resolver
     dialect: Dialect = Dialect.TREE
     recipient: Party = field(default_factory=Party)
-    tenant: tuple[Names, str] | None = None
+    custodian: Callable[[Names], str] | None = None
 
     def read(self, consent: Any) -> Directive:
         """One Consent in the internal form; ``refusal`` says why it cannot be read. Never raises, whatever it is given."""
@@ -76,6 +77,18 @@ class Reader:
             return _Consent(self, consent).directive(unread) if isinstance(consent, dict) else unread
         except Exception:  # noqa: BLE001  whatever is wrong with it, it may hold a denial
             return unread
+
+    def read_as_ours(self, consent: Any) -> tuple[Directive, ...]:
+        """
+        One Consent as the policy ``koord`` reads it: purposes in our words, and a permission names its recipient. A Consent
+        that also speaks of everyone is two directives: what it denies, and what it opens by name.
+        """
+        directive = self.read(consent)
+        directive = replace(directive, rule=_in_our_words(directive.rule))
+        named = _naming(directive.rule, flat=self.dialect is Dialect.PCF_FLAT)
+        if named == directive.rule:
+            return (directive,)
+        return replace(directive, kind=DeniesOnly.FOR_EVERYONE), replace(directive, rule=named)
 
 
 _ANYWHERE: Final = frozenset({"resourceType", "meta", "language", "text", "contained"})
@@ -214,15 +227,11 @@ class _Consent:
         self._check_policies(form)
         provisions = Provisions(form, self._reader.resolver)
         if form == "R4":
-            rule = provisions.read(self._resource.get("provision", {}), self._base())
-        else:
-            base = effect(self._resource.get("decision"), Refusal.AMBIGUOUS_BASE)
-            rule = provisions.read_all(
-                listed(self._resource, "provision"), base, self._period(), listed(self._resource, "grantee")
-            )
-        if self._reader.tenant is None:
-            return rule
-        return _ours(rule, flat=self._reader.dialect is Dialect.PCF_FLAT)
+            return provisions.read(self._resource.get("provision", {}), self._base())
+        base = effect(self._resource.get("decision"), Refusal.AMBIGUOUS_BASE)
+        return provisions.read_all(
+            listed(self._resource, "provision"), base, self._period(), listed(self._resource, "grantee")
+        )
 
     def _form(self) -> Form:
         """The release, by the elements that only one of them has."""
@@ -259,13 +268,13 @@ class _Consent:
     def _opens(self) -> tuple[str, str]:
         """Its kind and its custodian. A kind that no recipient needs if something is missing for it to open anything."""
         by_the_patient = self._is_by_the_patient()
-        if self._reader.tenant is None:
+        if self._reader.custodian is None:
             return "" if by_the_patient else DeniesOnly.NOT_BY_THE_PATIENT, ""
         known = load().codes["consent-kind"]
         categories = _all_codings(self._resource, "category")
         kinds = {known.key(code) or "" for system, code in categories if system in known.systems}
         scopes = set(codings(self._resource.get("scope")))
-        custodian = self._custodian(*self._reader.tenant)
+        custodian = self._reader.custodian(self._custodian())
         lacking = {
             DeniesOnly.NOT_BY_THE_PATIENT: not by_the_patient,
             DeniesOnly.OTHER_SCOPE: "scope" in self._resource and not scopes & _accepted_scopes(),
@@ -274,14 +283,12 @@ class _Consent:
         }
         return next((kind for kind, is_lacking in lacking.items() if is_lacking), "".join(kinds)), custodian
 
-    def _custodian(self, tenant: Names, token: str) -> str:
-        """The tenant by its token, another by another, nothing if it cannot be told."""
+    def _custodian(self) -> Names:
         named = Names()
         for element in ("organization", "controller", "manager"):
             for reference in listed(self._resource, element):
                 named |= self._reader.resolver.named(reference)
-        answer = named.pattern.answer(tenant.party)
-        return {Answer.YES: token, Answer.NO: "another"}.get(answer, "")
+        return named
 
     def _is_by_the_patient(self) -> bool:
         """
@@ -336,18 +343,22 @@ def our_purpose(purpose: Coding) -> Coding:
     return ("", key) if key else purpose
 
 
-def _ours(rule: Rule, *, flat: bool, named: bool = False) -> Rule:
-    """
-    The same rules as the policy ``koord`` reads them: purposes in our words, and a permission names its recipient, itself or in
-    a permission that it narrows; one that speaks of everybody speaks of nobody.
-    """
+def _in_our_words(rule: Rule) -> Rule:
+    return replace(
+        rule,
+        purposes=frozenset(map(our_purpose, rule.purposes)),
+        children=tuple(map(_in_our_words, rule.children)),
+    )
+
+
+def _naming(rule: Rule, *, flat: bool, named: bool = False) -> Rule:
+    """The same rules, but a permission that does not name its recipient, itself or in one that it narrows, is for nobody."""
     named = bool(rule.actors) or (named and not flat)
     inner = named and rule.effect is Effect.PERMIT
     return replace(
         rule,
         actors=rule.actors if named or rule.effect is Effect.DENY else (_NOBODY,),
-        purposes=frozenset(map(our_purpose, rule.purposes)),
-        children=tuple(_ours(child, flat=flat, named=inner) for child in rule.children),
+        children=tuple(_naming(child, flat=flat, named=inner) for child in rule.children),
     )
 
 

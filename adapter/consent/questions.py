@@ -200,14 +200,15 @@ class _Reading:
 
     def _ours(self, reader: Reader, request: Request) -> tuple[tuple[Directive, ...], Request]:
         tenant = Names(identifiers=self._numbers(self._request.tenant, "request.tenant"))
-        ours = replace(reader, tenant=(tenant, _TENANT))
+        answers = {Answer.YES: _TENANT, Answer.NO: "another"}
+        ours = replace(reader, custodian=lambda names: answers.get(names.pattern.answer(tenant.party), ""))
         asked = replace(
             request,
             recipient=self._recipient(self._request.recipient.type or ""),
             purposes=tuple(map(our_purpose, request.purposes)),
             senders=frozenset({_TENANT} if tenant.identifiers else ()),
         )
-        return tuple(map(ours.read, self._line.consents)), asked
+        return tuple(each for consent in self._line.consents for each in ours.read_as_ours(consent)), asked
 
     def _recipient(self, kind: str = "") -> Party:
         given = self._request.recipient
