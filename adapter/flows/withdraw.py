@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from adapter.consent.decide import Decision, Reason
 from adapter.consent.gate import Gate
@@ -151,9 +151,13 @@ class _Got:
 
 @dataclass(frozen=True, slots=True)
 class _Shift:
-    """A patient's consents and spärrar as they were at one moment, and as they are at another."""
+    """
+    A patient's consents and spärrar as they were at one moment, and as they are at another. ``stood``: the consents, by id,
+    that were given and in time at the first.
+    """
 
     gate: Gate
+    stood: frozenset[str]
     before: Snapshot
     before_at: datetime
     after: Snapshot
@@ -194,7 +198,7 @@ def _settle(  # noqa: PLR0913  named by the caller
         return Effects()
     patient = changed[-1][0]
     was = adapter.snapshot(patient, replace(after, records=before))
-    shift = _Shift(adapter.gate, was, now, adapter.snapshot(patient, after), now)
+    shift = _Shift(adapter.gate, _standing(adapter, before, now), was, now, adapter.snapshot(patient, after), now)
     given = {version.record_id for version in before if _is_given(adapter.record(version))}
     newest = {kept.record_id: (record, kept) for record, kept in changed}
     changes = []
@@ -214,7 +218,8 @@ def _expired(tx: Transaction, adapter: Adapter, end: End, *, now: datetime) -> E
     consent = next(adapter.record(version) for version in stored.records if version.ref == end.consent)
     assert isinstance(consent, Consent)  # noqa: S101  only ends of consents are kept
     snapshot = adapter.snapshot(consent, stored)
-    shift = _Shift(adapter.gate, snapshot, end.ended_at, snapshot, now)
+    stood = _standing(adapter, stored.records, end.ended_at)
+    shift = _Shift(adapter.gate, stood, snapshot, end.ended_at, snapshot, now)
     changes = [_Change(end.consent, consent.kind, "expired")]
     return _taken_away(tx, adapter, end.patient_key, shift, changes, who="adapter")
 
@@ -222,12 +227,21 @@ def _expired(tx: Transaction, adapter: Adapter, end: End, *, now: datetime) -> E
 def _end_of(adapter: Adapter, version: Version) -> datetime | None:
     """The last instant of a consent that is given, if it has one."""
     consent = adapter.record(version)
-    assert isinstance(consent, Consent)  # noqa: S101  only versions of consents are asked for
-    end = consent.period.end if consent.period and _is_given(consent) else None
+    return _end(consent) if _is_given(consent) else None
+
+
+def _end(consent: Consent) -> datetime | None:
+    end = consent.period.end if consent.period else None
     return None if end is None else end.latest
 
 
-def _is_given(record: Record) -> bool:
+def _standing(adapter: Adapter, versions: Iterable[Version], at: datetime) -> frozenset[str]:
+    """The consents, by id, that are given and not over."""
+    given = ((version.record_id, adapter.record(version)) for version in versions if version.origin == "local")
+    return frozenset(name for name, each in given if _is_given(each) and not ((end := _end(each)) and end < at))
+
+
+def _is_given(record: Record) -> TypeGuard[Consent]:
     return isinstance(record, Consent) and record.state is ConsentState.GIVEN
 
 
@@ -308,7 +322,8 @@ _Named = Mapping[str, _Change]
 def _named(tx: Transaction, adapter: Adapter, got: _Got, shift: _Shift, changes: Sequence[_Change]) -> _Named:
     """
     Which consents no longer carry what somebody got: those that are gone; else, if the gate would open less of it now, the
-    changed ones that it rested on, or those of the same kind that they replace or refuse.
+    changed ones that it rested on, or those of the same kind that they replace or refuse. Nobody is told
+    again of what carried it no more.
     """
     gone = {change.ref.record_id: change for change in changes if change.gone}
     if found := got.consents & gone.keys():
@@ -319,12 +334,20 @@ def _named(tx: Transaction, adapter: Adapter, got: _Got, shift: _Shift, changes:
     lost = shift.loss(_record(tx, adapter, got.record), recipient, got.purpose)
     if lost is None or not (lost.permitted or lost.reason in _OF_CONSENTS):
         return {}
-    kinds = {consent: _kind(tx, adapter, consent) for consent in got.consents}
+    told = _told(tx, adapter, got)
+    kinds = {consent: _kind(tx, adapter, consent) for consent in (got.consents & shift.stood) - told}
+    return {consent: change for change in changes for consent, kind in kinds.items() if kind == change.kind}
+
+
+def _told(tx: Transaction, adapter: Adapter, got: _Got) -> set[str]:
+    """The consents on which its recipient has been told before to stop using this."""
+    version = records.get(tx, got.record.record_id)
+    orders = withdrawals.of_patient(tx, version.patient_key) if version else []
+    to = adapter.told_at(got.destination)
     return {
-        consent: change
-        for change in changes
-        for consent in got.consents
-        if consent == change.ref.record_id or (change.cause != "expired" and kinds[consent] == change.kind)
+        each.consent.record_id
+        for each in orders
+        if each.destination == to and got.record in each.records and got.at <= each.created_at
     }
 
 

@@ -258,6 +258,7 @@ _table(
     _whole("escalated_at", null=True),
     UniqueConstraint("consent_id", "by_id", "by_version", "cause", "destination"),
     Index("withdrawal_of_message", "message_id"),
+    Index("withdrawal_of_patient", "patient_key"),
     _one_of("cause", "withdrawn", "narrowed", "expired"),
 )
 

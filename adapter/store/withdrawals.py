@@ -159,6 +159,12 @@ def listed(tx: Transaction, *, only_open: bool = False) -> list[Withdrawal]:
     return [_withdrawal(tx, row) for row in tx.all(_ROWS + where + " ORDER BY w.created_at, w.id")]
 
 
+def of_patient(tx: Transaction, patient_key: str) -> list[Withdrawal]:
+    """The orders about a patient, the oldest first."""
+    rows = tx.all(_ROWS + " WHERE w.patient_key = :patient_key ORDER BY w.created_at, w.id", patient_key=patient_key)
+    return [_withdrawal(tx, row) for row in rows]
+
+
 def overview(tx: Transaction, *, now: datetime) -> dict[str, int]:
     """How many orders without an answer there are in each state, and how many of them are ``late``."""
     counted = dict.fromkeys(("queued", "delivered", "overdue", "undeliverable", "late"), 0)
