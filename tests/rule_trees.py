@@ -88,16 +88,24 @@ def as_rule(rule):
 
 def said(trees, asked, dialect):
     """What each of some rule trees says to one question."""
+    return answers(rulebook(trees, dialect), len(trees), asked)
+
+
+def rulebook(trees, dialect):
+    return Rulebook(
+        Directive(Source.CONSENT, f"c{n:03}", 1, "", "p", as_rule(rule), Span(), dialect=dialect)
+        for n, rule in enumerate(trees)
+    )
+
+
+def answers(rules, count, asked):
+    """What the first ``count`` rules of a rulebook say to one question."""
     party = asked["party"]
     known = {name: frozenset(asked[name]) if name in asked else None for name in ("types", "codes", "labels")}
     meanings = {"instance": "instances", "related": "related", "dependents": "dependents", "authoredby": "authors"}
     known |= {meanings[meaning]: frozenset(asked[meaning]) if meaning in asked else None for meaning in Meaning}
-    rules = Rulebook(
-        Directive(Source.CONSENT, f"c{n:03}", 1, "", "p", as_rule(rule), Span(), dialect=dialect)
-        for n, rule in enumerate(trees)
-    )
     names = (frozenset(party.get(name, ())) for name in ("references", "identifiers", "groups"))
     subject = Subject("kind", "patient", dates=Span(*asked["dates"]) if "dates" in asked else None, **known)
     question = Question(Party(party.get("kind", ""), *names), asked.get("action"), subject, micros(asked["now"]))
     sheets = rules.sheets(question, [asked["purpose"]] if "purpose" in asked else [])
-    return [rules.says(n, sheets).effects[0] for n in range(len(trees))]
+    return [rules.says(n, sheets).effects[0] for n in range(count)]

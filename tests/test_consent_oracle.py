@@ -9,7 +9,7 @@ from random import Random
 
 import oracle
 from consent_worlds import NOWS, PROVIDER, cases, decided
-from rule_trees import random_question, random_rule, said
+from rule_trees import answers, random_question, random_rule, rulebook, said
 
 from adapter.consent.decide import Reason
 from adapter.consent.rules import Dialect, Effect
@@ -68,12 +68,16 @@ def _plain(to):
 
 
 def rule_answers(count, seed):
-    """(found, expected, dialect, case) for random rule trees and questions, two for each."""
+    """(found, expected, dialect, case) for random rule trees, twenty in a rulebook, ten questions to each, both dialects."""
     chance = Random(seed)
-    for _ in range(count):
-        rule, asked = random_rule(chance, depth=chance.randint(0, 3)), random_question(chance)
+    for _ in range(count // 400):
+        trees = [random_rule(chance, depth=chance.randint(0, 3)) for _ in range(20)]
+        questions = [random_question(chance) for _ in range(10)]
         for dialect, walk in ((Dialect.TREE, oracle.tree), (Dialect.PCF_FLAT, oracle.flat)):
-            yield said([rule], asked, dialect)[0], walk(rule, asked), dialect, (dialect, rule, asked)
+            rules = rulebook(trees, dialect)
+            for asked in questions:
+                for rule, found in zip(trees, answers(rules, len(trees), asked), strict=True):
+                    yield found, walk(rule, asked), dialect, (dialect, rule, asked)
 
 
 def test_every_rule_tree_says_what_the_page_says():
