@@ -78,7 +78,7 @@ def test_every_audit_event_says_what_where_when_who_and_about_whom(events):
         assert own_code(made) == entry.event
         assert made["source"]["site"] == entry.unit
         assert made["recorded"].startswith(written.at.strftime("%Y-%m-%dT"))
-        assert made["outcome"] == ("0" if entry.outcome == "ok" else "4")
+        assert made["outcome"] == {"ok": "0", "refused": "4"}[entry.outcome]
         assert made["agent"]
         patients = entities(made, "1") if entry.patient_key else []
         assert [each["what"]["identifier"]["value"] for each in patients] == [entry.patient_key] * bool(patients)
@@ -210,6 +210,18 @@ def test_refusals_for_different_reasons_look_the_same(events, tmp_path):
 
 
 # Everything else
+
+
+@pytest.mark.parametrize(
+    ("event", "outcome"),
+    [("message.retry", "4"), ("message.fault", "8"), ("message.dead", "8"), ("withdrawal.dead", "8")],
+)
+def test_an_attempt_that_failed_is_a_failure(tmp_path, event, outcome):
+    configured, world = region_settings(tmp_path), World()
+    world.do(audit.append, [Entry(event, "adapter", "m", patient_key="ab" * 32)], now=START)
+    (written,) = world.do(audit.entries)
+    assert world.do(audit_event, written, configured)["outcome"] == outcome
+    world.close()
 
 
 def test_what_follows_no_pattern_claims_none(events):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from audit_world import OPERATOR, OTHER, PATIENT, WORDS, entries, eventful, keys, patient_key, review, signed
@@ -206,6 +208,13 @@ def test_an_extract_names_who_received_and_who_was_refused(tmp_path):
         ("message.refused", "refused", "Arbetsförmedlingen (af)"),
         ("record.read", "ok", "hälso- och sjukvård (region-b)"),
     }
+
+
+def test_every_event_about_a_patient_is_told_as_what_it_is():
+    source = "".join(path.read_text("utf-8") for path in Path(audit.__file__).parents[1].rglob("*.py"))
+    written = set(re.findall(r"""Entry\(\s*f?"([a-z]+)[.]""", source)) - {"destination"}
+    assert written >= {"record", "message", "changes"}
+    assert written <= {name.partition(".")[0] for name in reviews._MEASURES}
 
 
 def test_every_measure_is_told_in_both_languages():

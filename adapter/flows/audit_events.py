@@ -69,12 +69,15 @@ _OF_EVENT: Final = {
     "changes.read": _Kind(_coding(_LIFECYCLE, "access"), "R"),
     "explanation.read": _Kind(_coding(_DCM, "110101"), "R"),
     "message.retry": _Kind(_coding(_LIFECYCLE, "transmit"), "E"),
+    "message.fault": _Kind(_coding(_LIFECYCLE, "transmit"), "E"),
     "message.dead": _Kind(_coding(_LIFECYCLE, "transmit"), "E"),
 }
 _OF_FAMILY: Final = {"audit": _Kind(_coding(_DCM, "110101"), "R")}
 _OTHERWISE: Final = _Kind(_coding(_DCM, "110100"), "E")
 _ANSWERS: Final = {"record.read": _READ, "record.searched": _SEARCHED, "message.delivered": _DISCLOSED}
-_REFUSALS: Final = frozenset({"record.read", "record.searched", "message.refused"})
+_REFUSALS: Final = frozenset({"record.read", "record.searched", "message.refused", "message.blocked"})
+_FAILURES: Final = {"retry": "4", "fault": "8", "dead": "8"}
+"""Outcomes of attempts that neither were refused nor arrived, by the last word of their event: minor or serious failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ def audit_event(tx: Transaction, written: Written, settings: Settings) -> Json:
         "subtype": [*kind.subtypes, _coding(EVENTS, entry.event)],
         "action": kind.action,
         "recorded": str(instant(written.at)),
-        "outcome": "0" if entry.outcome == "ok" else "4",
+        "outcome": "4" if entry.outcome == "refused" else _FAILURES.get(entry.event.rpartition(".")[2], "0"),
         "agent": _agents(tx, written, kind, settings),
         "source": {
             "site": str(entry.unit or settings.region.unit),

@@ -95,9 +95,8 @@ class Told:
 
 def measure(event: str, outcome: str, language: Language) -> str:
     """What was done, in words for a patient."""
-    refused = outcome == "refused" and f"{event} refused" in _MEASURES
-    sentences = _MEASURES.get(f"{event} refused" if refused else event) or _MEASURES[""]
-    return sentences[language]
+    known = (f"{event} {outcome}", event, event.partition(".")[0], "")
+    return next(_MEASURES[name] for name in known if name in _MEASURES)[language]
 
 
 def recipient(told: Told, language: Language) -> str | None:
@@ -128,12 +127,16 @@ _MEASURES: Final[dict[str, dict[Language, str]]] = {
     "changes.read": {"en": "Fetched to the own journal system", "sv": "Hämtat till det egna journalsystemet"},
     "message.delivered": {"en": "Disclosed to a recipient", "sv": "Utlämnat till en mottagare"},
     "message.refused": {"en": "Not disclosed: no consent, or blocked", "sv": "Inte utlämnat: samtycke saknas eller spärr"},
+    "message.blocked": {"en": "Not disclosed: consent was withdrawn or ended", "sv": "Inte utlämnat: samtycket återkallades eller upphörde"},
     "message.retry": {"en": "A disclosure failed and is tried again", "sv": "Ett utlämnande misslyckades och görs om"},
     "message.dead": {"en": "A disclosure was given up", "sv": "Ett utlämnande gavs upp"},
     "message.fault": {"en": "A disclosure failed", "sv": "Ett utlämnande misslyckades"},
     "message.released": {"en": "A stopped disclosure was allowed to go on", "sv": "Ett stoppat utlämnande släpptes vidare"},
     "message.discarded": {"en": "A disclosure was cancelled", "sv": "Ett utlämnande ställdes in"},
     "message.resent": {"en": "A disclosure was asked for again", "sv": "Ett utlämnande begärdes på nytt"},
+    "withdrawal": {"en": "A recipient is told that a consent no longer holds", "sv": "En mottagare meddelas att ett samtycke inte längre gäller"},
+    "withdrawal.received": {"en": "Another care provider told that a consent no longer holds", "sv": "En annan vårdgivare meddelade att ett samtycke inte längre gäller"},
+    "journal": {"en": "A disclosure is entered in the journal", "sv": "Ett utlämnande antecknas i journalen"},
     "explanation.read": {"en": "The reasons for a decision were read", "sv": "Skälen till ett beslut lästes"},
     "audit.searched": {"en": "The log was searched", "sv": "Loggen söktes igenom"},
     "audit.sampled": {"en": "The log was checked", "sv": "Loggen kontrollerades"},
