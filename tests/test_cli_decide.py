@@ -376,3 +376,41 @@ def test_koord_never_permits_what_generic_denies(data):
 
 def test_under_generic_a_type_and_a_tenant_are_accepted_and_not_looked_at():
     assert outcome(r4(ALL), policy="generic", now=NOW) is Reason.PERMITTED
+
+
+# koord filter
+
+
+def test_filter_takes_consents_of_other_systems_beside_our_own_in_fhir(monkeypatch, capsysbinary, tmp_path):
+    number = {"system": "http://electronichealth.se/identifier/personnummer", "value": "191212121212"}
+    custodian = [{"identifier": PROVIDER | {"value": "TSTNMT2321000016-A000"}}]
+    patient = {"patient": {"identifier": number}, "organization": custodian, "dateTime": "2025-01-01"}
+    employer = actor({"identifier": NUMBER | {"value": "5560160680"}})
+    terminal.run(koord, ["map", str(ROOT / "examples" / "consents.json")])
+    own = json.loads(capsysbinary.readouterr().out)["entry"]
+    collaborate = ours("collaborate", "c2", ALL | {"actor": [employer]}, **patient)
+
+    def filtered(*entries):
+        file = tmp_path / "consents.json"
+        file.write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": list(entries)}))
+        arguments = [
+            "examples/intervention.json",
+            "--consents",
+            file,
+            "--at",
+            "2025-03-10",
+            "--to",
+            "arbetsgivare:5560160680",
+        ]
+        monkeypatch.chdir(ROOT)
+        code = terminal.run(koord, ["filter", *map(str, arguments)])
+        out, err = capsysbinary.readouterr()
+        return code, bool(out), err.decode()
+
+    foreign = {"resource": collaborate}
+    assert filtered(*own)[0] == 5
+    assert filtered(*own, foreign) == (0, True, "")
+    assert filtered(foreign)[0] == 5
+    assert filtered({"resource": ours("interventions", "c1", **patient)}, foreign) == (0, True, "")
+    code, out, err = filtered(*own, foreign, {"resource": r4({}, patient={"identifier": number})})
+    assert (code, out, "gate.consent-uninterpretable" in err) == (5, False, True)

@@ -5,8 +5,14 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
+from consent_worlds import NUMBERS as ORGANISATIONS
+from consent_worlds import PATIENT as PATIENT_NUMBER
+from consent_worlds import PROVIDER, intervention
+from consent_worlds import actor as organisation
+from consent_worlds import consent as record
 from foreign_consents import (
     ACT,
     CLINIC,
@@ -17,6 +23,7 @@ from foreign_consents import (
     RESEARCH,
     SPI,
     TREAT,
+    WHY,
     actor,
     effects,
     junk,
@@ -32,13 +39,15 @@ from foreign_consents import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.consent.decide import Reason, generic
+from adapter.consent import disclosure, policy
+from adapter.consent.decide import Reason, decide, generic
 from adapter.consent.directives import Status
 from adapter.consent.foreign import DeniesOnly, Reader
 from adapter.consent.names import Names, Resolver, asked
 from adapter.consent.provisions import Refusal
 from adapter.consent.questions import answer, decided, read
 from adapter.consent.rules import Effect, Meaning, Party
+from adapter.domain import Purpose
 
 READER = Reader(Names(asked("Patient/x")), "token", Resolver({}), recipient=Party(references=asked("Organization/1")))
 DENIED, PERMITTED, MISSING = Reason.CONSENT_REFUSED, Reason.PERMITTED, Reason.NO_CONSENT
@@ -555,3 +564,74 @@ def test_a_denial_is_not_lifted_by_taking_the_refusal_of_a_consent_away(asked_fo
 
 def test_the_effect_of_a_refused_consent_is_a_denial():
     assert READER.read(r4({})).rule.effect is Effect.DENY
+
+
+# beside our own records
+
+
+NUMBERS_SYSTEM = "http://electronichealth.se/identifier/personnummer"
+OURS = {"identifier": {"system": NUMBERS_SYSTEM, "value": PATIENT_NUMBER.number}}
+CUSTODIAN = [{"identifier": {"system": "urn:oid:1.2.752.29.4.19", "value": str(PROVIDER.hsa_id)}}]
+EMPLOYER = policy.Recipient("to", "arbetsgivare", organisation_number=ORGANISATIONS[0])
+
+
+def told(kind, provision, **more):
+    category = [{"coding": [{"system": "https://koord.example/fhir/CodeSystem/consent-kind", "code": kind}]}]
+    return r4(provision, **{"patient": OURS, "organization": CUSTODIAN, "category": category, "id": kind} | more)
+
+
+NAMED = {"type": "permit", "actor": [actor({"identifier": {"system": "urn:oid:2.5.4.97", "value": str(ORGANISATIONS[0])}})]}
+GIVEN = told("interventions", ALL), told("collaborate", NAMED)
+
+
+def sent(*foreign, to=EMPLOYER, own=()):
+    snapshot = policy.Snapshot(PATIENT_NUMBER, 1, tuple(own), (), foreign)
+    asked_for = policy.request(
+        to, Purpose.PATIENT_REQUEST if to.type == "patient" else Purpose.COORDINATION, [PROVIDER.hsa_id]
+    )
+    subject = policy.subject(intervention(), snapshot)
+    return decide(snapshot.directives, asked_for, subject, datetime(2026, 6, 1, tzinfo=UTC), disclosure.load()).reason
+
+
+def test_what_other_systems_tell_counts_beside_our_own_records():
+    assert sent(*GIVEN) is PERMITTED
+    assert sent(GIVEN[1], own=[record()]) is PERMITTED
+    assert sent(GIVEN[1]) is MISSING
+    bundle = {"resourceType": "Bundle", "entry": [{"resource": each} for each in GIVEN]}
+    assert sent(bundle) is PERMITTED
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (told("collaborate", {"type": "deny"}, id="9"), DENIED),
+        (told("collaborate", ALL | {"provision": [NAMED | {"type": "deny"}]}, id="9"), DENIED),
+        (told("other", {"type": "deny", "purpose": [{"system": WHY, "code": "COC"}]}, id="9"), DENIED),
+        (told("other", {"type": "deny", "purpose": [RESEARCH]}, id="9"), PERMITTED),
+        (told("collaborate", {"type": "deny", "code": [{"coding": [PSY]}]}, id="9"), DENIED),
+        (told("collaborate", {}, id="9"), UNREAD),
+        (told("collaborate", {}, id="9", patient={"identifier": {"system": NUMBERS_SYSTEM, "value": "195009072553"}}), PERMITTED),
+    ],
+    ids=["everyone", "one of everyone", "without a kind", "for research", "of what nobody knows", "unreadable", "another's"],
+)  # fmt: skip
+def test_what_other_systems_deny_is_denied_whatever_it_opens(more, expected):
+    assert sent(*GIVEN, more) is expected
+    own = [record(), record("collaborate", "c2", recipient=organisation())]
+    assert sent(more, own=own) is expected
+
+
+def test_no_consent_of_another_system_closes_the_patients_own_access():
+    me = policy.Recipient("me", "patient", patient=PATIENT_NUMBER)
+    for closed in (
+        {"type": "deny"},
+        ALL | {"provision": [{"type": "deny", "provision": [ALL | {"actor": [actor(OTHER)]}]}]},
+    ):
+        assert sent(told("collaborate", closed), to=me) is Reason.PERMITTED_BY_LAW
+
+
+def test_the_digest_covers_what_other_systems_tell_in_any_order():
+    def digest(*foreign):
+        return policy.Snapshot(PATIENT_NUMBER, 1, foreign=foreign).digest
+
+    assert digest(*GIVEN) == digest(*reversed(GIVEN)) != digest(GIVEN[0]) != digest()
+    assert digest(*GIVEN) != digest(GIVEN[0], GIVEN[1] | {"status": "inactive"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -99,7 +100,9 @@ def check(files: tuple[str, ...], form: str, rules: tuple[str, ...], mode: Mode)
     metavar="TYPE:ORGANISATION",
     help="For example arbetsgivare:2321000016, or patient.",
 )
-@click.option("--consents", required=True, metavar="FILE", help="The patient's Consent and Block records.")
+@click.option(
+    "--consents", required=True, metavar="FILE", help="The patient's Consent and Block records, or FHIR Consents."
+)
 @click.option("--at", metavar="TIME", help="A day, or a time with offset; now if left out.")
 @click.option("--purpose", help="The usual one of the recipient's type if left out.")
 @_format
@@ -130,13 +133,14 @@ def filter_(  # noqa: PLR0913, PLR0917  one for each option
 
     when, mapper = reading.moment(at), _mapper()
     records = _records(reading.read(file), mapper, mode)
-    permits = _permits(reading.read(consents, may_be_empty=True), mapper, mode)
+    permits, foreign = _permits(reading.read(consents, may_be_empty=True), mapper, mode)
     refused: list[Fault] = []
     for record in records:
         result = preview(
             record,
             recipient=_recipient(to, record, form),
             consents=permits,
+            foreign=foreign,
             at=when,
             mapper=mapper,
             purpose=_purpose(purpose),
@@ -271,14 +275,45 @@ def _put_fhir(resource: dict[str, Any], form: Form) -> None:
     put(xml.write(resource) + b"\n")
 
 
-def _permits(content: Content, mapper: Mapper, mode: Mode) -> list[Consent | Block]:
+def _permits(content: Content, mapper: Mapper, mode: Mode) -> tuple[list[Consent | Block], list[dict[str, Any]]]:
+    """The Consent and Block records of an input, and what other systems have told in FHIR."""
     from adapter.domain import Block, Consent
 
-    records = _records(content, mapper, mode) if content.is_fhir or content.records else ()
+    own, foreign = _told_apart(content)
+    records = _records(own, mapper, mode) if own and (own.is_fhir or own.records) else ()
     permits = [record for record in records if isinstance(record, Consent | Block)]
     if len(permits) != len(records):
         raise Invalid(Fault("cli.not-consents", "--consents"))
-    return permits
+    return permits, foreign
+
+
+def _told_apart(content: Content) -> tuple[Content | None, list[dict[str, Any]]]:
+    """What is ours, None if nothing is, and the Consents of other systems with what they may refer to."""
+    is_bundle = content.is_fhir and content.value["resourceType"] == "Bundle"
+    entries = content.value.get("entry") if is_bundle else [{"resource": content.value}]
+    foreign = [each for each in entries if _is_foreign(each)] if content.is_fhir and isinstance(entries, list) else []
+    if not foreign:
+        return content, []
+    ours = [each for each in entries if each not in foreign]
+    parties = [each for each in ours if not _is_consent(each)]
+    document = {"resourceType": "Bundle", "entry": [*foreign, *parties]}
+    return (replace(content, value={**content.value, "entry": ours}) if ours != parties else None), [document]
+
+
+def _is_consent(entry: Any) -> bool:
+    resource = entry.get("resource") if isinstance(entry, dict) else None
+    return isinstance(resource, dict) and resource.get("resourceType") == "Consent"
+
+
+def _is_foreign(entry: Any) -> bool:
+    """Our own Consents carry the version of their record."""
+    from adapter.tables import EXTENSION
+
+    if not _is_consent(entry):
+        return False
+    extensions = entry["resource"].get("extension")
+    urls = [each.get("url") for each in extensions if isinstance(each, dict)] if isinstance(extensions, list) else []
+    return f"{EXTENSION}version" not in urls
 
 
 def _recipient(text: str, record: Record, form: Form) -> Recipient:

@@ -91,6 +91,23 @@ class Reader:
         return replace(directive, kind=DeniesOnly.FOR_EVERYONE), replace(directive, rule=named)
 
 
+def consents_in(document: Json) -> tuple[list[Any], Resolver]:
+    """
+    The Consents in a resource or Bundle, and the other resources of it, which they may refer to.
+
+    Raises:
+        KeyError, TypeError, AttributeError: it is not a Bundle of resources.
+    """
+    if document.get("resourceType") != "Bundle":
+        return [document], Resolver({})
+    resources = [
+        (entry.get("fullUrl", f"urn:entry:{number}"), entry["resource"])
+        for number, entry in enumerate(document.get("entry", ()))
+    ]
+    at_hand = {url: each for url, each in resources if each["resourceType"] != "Consent"}
+    return [each for _, each in resources if each["resourceType"] == "Consent"], Resolver(at_hand)
+
+
 _ANYWHERE: Final = frozenset({"resourceType", "meta", "language", "text", "contained"})
 _SHARED: Final = frozenset(
     {"identifier", "status", "category", "sourceAttachment", "sourceReference", "verification", "provision"}

@@ -6,18 +6,20 @@ subject, and the one it is sent to into a party. What each means in law stands b
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b, sha256
 from secrets import token_bytes
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from adapter.consent.decide import Request
 from adapter.consent.directives import LAW, Directive, Source, Status
 from adapter.consent.disclosure import PATIENT
+from adapter.consent.foreign import Reader, consents_in
+from adapter.consent.names import Names
 from adapter.consent.rulebook import Rulebook
 from adapter.consent.rules import (
     ActorPattern,
@@ -54,6 +56,7 @@ from adapter.domain import (
     written_record,
 )
 from adapter.sweden import HsaId, OrganisationNumber, person_key
+from adapter.wire import json
 
 _Versioned = TypeVar("_Versioned", Consent, Block)
 _PEPPER = token_bytes(32)
@@ -88,26 +91,30 @@ class Snapshot:
     """
     The consents and spärrar of one patient as they were read, all in one moment.
 
-    ``consent_version`` is the patient's counter that every consent write and withdrawal raises: the fence.
+    ``consent_version`` is the patient's counter that every consent write and withdrawal raises: the fence. ``foreign``: what
+    other systems have told in FHIR R4 or R5, each a Consent, or a Bundle of Consents and what they refer to.
     """
 
     patient: PersonIdentity = field(repr=False)
     consent_version: int
     consents: tuple[Consent, ...] = field(default=(), repr=False)
     blocks: tuple[Block, ...] = field(default=(), repr=False)
+    foreign: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the contents, the same for any order of the records."""
         rows = sorted(msgspec.json.encode(written_record(each), order="sorted") for each in self.consents + self.blocks)
-        return sha256(b"\n".join([str(self.consent_version).encode(), *rows])).hexdigest()
+        foreign = sorted(map(json.canonical, self.foreign))
+        return sha256(b"\n".join([str(self.consent_version).encode(), *rows, *foreign])).hexdigest()
 
     @cached_property
     def directives(self) -> Rulebook:
         """Every consent and spärr in its newest version, and what the law says by itself."""
         consents = [_consent(each, twofold=twofold) for each, twofold in _newest(self.consents)]
         blocks = [_block(each) for each, _ in _newest(self.blocks)]
-        return Rulebook((*consents, *blocks, _own_access(_person(self.patient))))
+        foreign = [each for document in self.foreign for each in _foreign(document, self.patient)]
+        return Rulebook((*consents, *blocks, *foreign, _own_access(_person(self.patient))))
 
     @cached_property
     def people(self) -> tuple[Person, ...]:
@@ -151,6 +158,29 @@ def subject(record: Record, snapshot: Snapshot) -> Subject:
         protected=any(person.protected for person in people),
         deceased=any(person.deceased for person in people),
     )
+
+
+def _foreign(document: Mapping[str, Any], patient: PersonIdentity) -> Iterator[Directive]:
+    """
+    Another system's consents: the patient is known by identity number, the custodian by HSA-id. What they deny, they do not
+    deny the patient.
+    """
+    consents, resolver = consents_in(document)
+    kind, _, number = person_key(patient.kind, patient.number).partition("|")
+    reader = Reader(Names(identifiers=frozenset({(kind, number)})), _person(patient), resolver, custodian=_custodian)
+    for consent in consents:
+        for directive in reader.read_as_ours(consent):
+            yield replace(directive, rule=_but_not_to(_own(_person(patient)), directive.rule))
+
+
+def _but_not_to(own: Rule, rule: Rule) -> Rule:
+    children = tuple(_but_not_to(own, child) for child in rule.children)
+    return replace(rule, children=(*children, own) if rule.effect is Effect.DENY else children)
+
+
+def _custodian(names: Names) -> str:
+    numbers = [value for system, value in names.identifiers if system == "hsaid"]
+    return _provider(numbers[0]) if len(numbers) == 1 else ""
 
 
 def _consent(consent: Consent, *, twofold: bool) -> Directive:

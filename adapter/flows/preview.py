@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from secrets import token_bytes
+from typing import Any
 from uuid import uuid4
 
 from adapter.consent import disclosure
@@ -23,11 +24,13 @@ def preview(  # noqa: PLR0913  named by the caller
     at: datetime,
     mapper: Mapper,
     purpose: Purpose | None = None,
+    foreign: Iterable[Mapping[str, Any]] = (),
 ) -> Cleared | Withheld:
     """
     What the gate would let the recipient have of a record at an aware time, with these consents and spärrar.
 
     The record's own care provider counts as the sender. ``purpose``: the usual one of the recipient's type if left out.
+    ``foreign``: Consents of other systems, as in ``Snapshot``.
     """
     patient = person_key(record.patient.identity.kind, record.patient.identity.number)
     own = [each for each in consents if person_key(each.patient.identity.kind, each.patient.identity.number) == patient]
@@ -41,6 +44,7 @@ def preview(  # noqa: PLR0913  named by the caller
             consent_version=1,
             consents=tuple(each for each in own if isinstance(each, Consent)),
             blocks=tuple(each for each in own if isinstance(each, Block)),
+            foreign=tuple(foreign),
         ),
         now=at,
         request_id=str(uuid4()),
