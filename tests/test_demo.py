@@ -46,7 +46,7 @@ def test_the_demo_shows_every_outcome_as_the_scenarios_say_and_leaves_nothing_be
         out, err = shown.communicate(timeout=240)
     assert (shown.returncode, err) == (0, "")
     told = json.loads(out)
-    assert set(told) == {"scenarios", "summary"}
+    assert set(told) == {"scenarios", "summary", "journal"}
     assert all(set(row) == {"name", "recipient", "outcome", "reason", "received"} for row in told["scenarios"])
     assert {(row["name"], row["recipient"]): (row["outcome"], row["reason"]) for row in told["scenarios"]} == {
         (each.name, expected.recipient): (expected.outcome, expected.reason)
@@ -56,6 +56,7 @@ def test_the_demo_shows_every_outcome_as_the_scenarios_say_and_leaves_nothing_be
     assert all(row["received"] == (row["outcome"] == "delivered") for row in told["scenarios"])
     count = Counter(row["outcome"] for row in told["scenarios"])
     assert told["summary"] == {**count, "lost": 0, "leaked": 0}
+    assert told["journal"]["entries"] == told["journal"]["of"] >= count["delivered"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -73,7 +74,7 @@ def test_a_wrong_expectation_or_a_canary_that_arrives_fails_the_demo_which_ends_
         shown.send_signal(signal.SIGTERM)
         rest, err = shown.communicate(timeout=60)
     assert (shown.returncode, rest, err) == (1, "", "")
-    assert len(children) == 8
+    assert len(children) == 9
     assert "01-fk-rehab-need: fk holds canary 1" in told
     assert "43-unknown-recipient, insurance-company: refused (exchange.unknown-recipient), expected" in told
     assert "0 lost, 1 leaked" in told
@@ -90,7 +91,7 @@ def test_told_to_end_in_the_middle_it_leaves_no_program_and_no_folder(tmp_path):
         shown.send_signal(signal.SIGTERM)
         shown.communicate(timeout=60)
     assert shown.returncode != 0
-    assert len(children) == 8
+    assert len(children) == 9
     assert not any(_runs(pid) for pid in children)
     assert list(tmp_path.iterdir()) == []
 
@@ -283,6 +284,17 @@ def test_what_was_accepted_and_is_neither_there_nor_withheld_is_lost(state):
     verdict = judge([played], {"employer": []}, MAPPER)
     assert (verdict.lost, verdict.leaked, verdict.good) == (1, 0, False)
     assert not verdict.rows[0].received
+
+
+def test_the_journal_must_say_of_every_delivered_message_and_of_no_other_that_it_was_sent():
+    played, there = scene("02-employer-meeting")
+    messages = [each.message for each in played.sent]
+    right = dict.fromkeys(messages, "completed") | {"another": "not-done"}
+    verdict = judge([played], there, MAPPER, right)
+    assert (verdict.good, verdict.entered, verdict.to_enter) == (True, len(messages), len(messages))
+    for wrong in ({}, dict.fromkeys(messages, "preparation"), right | {"another": "completed"}):
+        verdict = judge([played], there, MAPPER, wrong)
+        assert any("the journal is wrong" in problem for problem in verdict.problems)
 
 
 def test_a_message_that_nobody_sent_is_a_leak():

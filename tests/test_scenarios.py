@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from adapter.certs import Credential
 from adapter.dates import STOCKHOLM, Moment
 from adapter.demo import cast, scenario
-from adapter.demo.judging import Held, judge, readings
+from adapter.demo.judging import Held, judge, last_words, readings
 from adapter.demo.playing import Ended, HandedOver, play
 from adapter.errors import AdapterError, Misconfigured
 from adapter.flows import Adapter, Dispatcher, accept
-from adapter.settings import Settings
+from adapter.settings import JOURNAL, Settings
 from adapter.store import destinations, quarantine
 from adapter.transport.memory import Memory
 from adapter.validation import validate
@@ -76,15 +76,17 @@ async def _play(folder, chosen, now):
     cast.make_keys(folder)
     shown = Credential(folder / "client.pem", folder / "client.key")
     reached = {"base_url": "http://127.0.0.1:8443", "authentication": "none"}
-    settings = Settings.model_validate(cast.sender_settings(folder, urls, shown, folder / "ca.pem", reached))
-    transport = Memory(urls)
+    links = urls | {cast.JOURNAL: "https://localhost:1/fhir"}
+    settings = Settings.model_validate(cast.sender_settings(folder, links, shown, folder / "ca.pem", reached))
+    transport = Memory([*urls, JOURNAL])
     adapter = Adapter.open(settings, transport=transport, clock=lambda: now)
     try:
         played = [await play(each, InProcess(adapter), now) for each in chosen]
     finally:
         await adapter.close()
-    held = {name: [Held(each.request_id, each.body) for each in transport.held(name)] for name in urls}
-    return judge(played, held, adapter.mapper), played, held
+    held = {name: [Held(each.request_id, each.body) for each in transport.held(name)] for name in [*urls, JOURNAL]}
+    entries = last_words(held.pop(JOURNAL))
+    return judge(played, held, adapter.mapper, entries), played, held
 
 
 def played(chosen, now=NOW):

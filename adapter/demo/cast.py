@@ -46,6 +46,10 @@ RECEIVERS: Final = (
 )
 
 
+JOURNAL: Final = "journal"
+"""Region A's own journal system, a stand-in: every disclosure is entered there."""
+
+
 def server(host: str, port: int, credential: Credential, ca: Path) -> dict[str, Any]:
     """How an adapter is reached: over mutual TLS."""
     return {
@@ -61,8 +65,8 @@ def sender_settings(
     folder: Path, urls: Mapping[str, str], credential: Credential, ca: Path, reached: Mapping[str, Any]
 ) -> dict[str, Any]:
     """
-    Region A's settings. ``urls``: the FHIR base of each receiver, by id; ``credential``: what it shows them; ``reached``:
-    its own ``server``.
+    Region A's settings. ``urls``: the FHIR base of each receiver and of the journal, by id; ``credential``: what it shows
+    them; ``reached``: its own ``server``.
     """
     return {
         "mode": "test",
@@ -76,6 +80,7 @@ def sender_settings(
         "store": _store(folder),
         "server": dict(reached),
         "destinations": [_destination(receiver, urls[receiver.id], credential, ca) for receiver in RECEIVERS],
+        "journal": {"required": True, **_link(urls[JOURNAL], credential, ca)},
         "peers": [{"id": "local-system", "role": "local-system", "hsa_id": LOCAL_SYSTEM, "organisation": PROVIDER_A}],
     }
 
@@ -126,14 +131,20 @@ def _destination(receiver: Receiver, url: str, credential: Credential, ca: Path)
         "recipient": receiver.type,
         "organisation_number": receiver.organisation_number,
         "hsa_id": receiver.hsa_id,
+        "allows_protected_identity": receiver.allows_protected_identity,
+        "format": receiver.format,
+        **_link(url, credential, ca),
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _link(url: str, credential: Credential, ca: Path) -> dict[str, Any]:
+    return {
         "url": url,
         "network": "loopback",
         "production": False,
-        "allows_protected_identity": receiver.allows_protected_identity,
-        "format": receiver.format,
         "tls": {"ca": str(ca), "certificate": str(credential.certificate), "key": str(credential.key)},
     }
-    return {name: value for name, value in told.items() if value is not None}
 
 
 def _lines(table: Mapping[str, Any], above: str) -> Iterator[str]:

@@ -71,13 +71,16 @@ class Row:
 class Verdict:
     """
     ``lost``: messages accepted that their recipient does not hold and that were not kept for a reason. ``leaked``: canaries
-    found at recipients, and messages that nobody sent there.
+    found at recipients, and messages that nobody sent there. ``entered``: messages that the sender's journal says were sent, of
+    ``to_enter`` that were.
     """
 
     rows: tuple[Row, ...]
     lost: int
     leaked: int
     problems: tuple[str, ...]
+    entered: int = 0
+    to_enter: int = 0
 
     @property
     def good(self) -> bool:
@@ -85,8 +88,16 @@ class Verdict:
         return not self.problems
 
 
-def judge(played: Sequence[Played], held: Mapping[str, Sequence[Held]], mapper: Mapper) -> Verdict:
-    """Judge the scenarios that were played by all that each recipient holds after them."""
+def judge(
+    played: Sequence[Played],
+    held: Mapping[str, Sequence[Held]],
+    mapper: Mapper,
+    entries: Mapping[str, str] | None = None,
+) -> Verdict:
+    """
+    Judge the scenarios that were played by all that each recipient holds after them, and by the ``entries`` of the sender's
+    journal, if it has one: its last word about each message.
+    """
     rows = tuple(
         _row(one, expected, held.get(expected.recipient, ()), mapper)
         for one in played
@@ -100,7 +111,25 @@ def judge(played: Sequence[Played], held: Mapping[str, Sequence[Held]], mapper: 
     ]
     leaks = [leak for recipient, messages in held.items() for leak in _leaks(recipient, messages, played)]
     told = [f"{row.scenario}, {row.recipient}: {problem}" for row in rows for problem in row.problems]
-    return Verdict(rows, len(lost), len(leaks), (*lost, *leaks, *told, *_surprises(played)))
+    sent, entered = delivered(played), {message for message, said in (entries or {}).items() if said == "completed"}
+    wrong = [] if entries is None else [f"the journal is wrong about a message ({each})" for each in sent ^ entered]
+    problems = (*lost, *leaks, *told, *_surprises(played), *wrong)
+    return Verdict(rows, len(lost), len(leaks), problems, len(entered), 0 if entries is None else len(sent))
+
+
+def delivered(played: Sequence[Played]) -> set[str]:
+    """The ids of the messages that were delivered, as their sender says."""
+    return {each.message for one in played for each in one.sent if each.ended and each.ended.state == "delivered"}
+
+
+def last_words(held: Sequence[Held]) -> dict[str, str]:
+    """What a journal says in the end about each message, by its id."""
+    told: dict[str, str] = {}
+    for message in held:
+        for entry in message.bundle()["entry"]:
+            communication = entry["resource"]
+            told[communication["identifier"][0]["value"].removeprefix("urn:uuid:")] = communication["status"]
+    return told
 
 
 def left_out_of(record: Record, bundle: Bundle, mapper: Mapper) -> frozenset[Category]:

@@ -63,6 +63,8 @@ class Report:
                     say(self._line(row, recipients))
         sums = ", ".join(f"{number} {self._said[name]}" for name, number in summary(verdict).items())
         say(f"\n{sums} ({seconds:.0f} s)")
+        if verdict.to_enter:
+            say(f"{self._said['entries']}: {verdict.entered} {self._said['of']} {verdict.to_enter}")
         say(self._said["good"] if verdict.good else Text(self._said["bad"], "bold red"))
         for problem in verdict.problems:
             say(Text(f"  {problem}", "red"))
@@ -116,6 +118,7 @@ def as_json(verdict: Verdict) -> str:
             for row in verdict.rows
         ],
         "summary": summary(verdict),
+        "journal": {"entries": verdict.entered, "of": verdict.to_enter},
     }
     return msgspec.json.format(json.write(document), indent=2).decode() + "\n"
 
@@ -145,6 +148,8 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "leaked": "leaked",
         "without": "without",
         "complete": "complete",
+        "entries": "Entries in the sender's own journal",
+        "of": "of",
         "good": "Every outcome is as its scenario says.",
         "bad": "Not as the scenarios say:",
         "runs": "All of it keeps running until Ctrl-C.",
@@ -161,6 +166,8 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "leaked": "läckt",
         "without": "utan",
         "complete": "fullständigt",
+        "entries": "Anteckningar i avsändarens egen journal",
+        "of": "av",
         "good": "Varje utfall är som scenariot säger.",
         "bad": "Inte som scenarierna säger:",
         "runs": "Allt är igång tills Ctrl-C.",

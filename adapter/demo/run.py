@@ -15,7 +15,7 @@ from typing import Final, TextIO
 
 from adapter.demo import report, scenario
 from adapter.demo.cast import RECEIVERS
-from adapter.demo.judging import Verdict, judge
+from adapter.demo.judging import Verdict, delivered, judge
 from adapter.demo.playing import play
 from adapter.demo.report import Report
 from adapter.demo.scenario import Scenario
@@ -95,7 +95,7 @@ async def _verdict(chosen: Sequence[Scenario], stage: Stage, telling: Report) ->
             stage.must_run()
             one_more(each)
     held = await stage.held(telling.step("asking", len(RECEIVERS)))
-    return judge(played, held, Mapper(load()))
+    return judge(played, held, Mapper(load()), await stage.entries(delivered(played)))
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +12,8 @@ from typing import Any, Final, Self
 
 from adapter.certs import Authority, Credential
 from adapter.demo import cast
-from adapter.demo.client import Client
-from adapter.demo.judging import Held
+from adapter.demo.client import PATIENCE_S, Client
+from adapter.demo.judging import Held, last_words
 from adapter.demo.processes import Program, free_ports
 from adapter.store import Store, Transaction, inbox, load_keys, records
 from adapter.wire import json
@@ -20,12 +21,13 @@ from adapter.wire import json
 SENDER: Final = "region-a"
 HOST: Final = "127.0.0.1"
 _MOST: Final = 1_000_000
+_LOOK_S: Final = 0.1
 
 
 @dataclass
 class Stage:
     """
-    Region A's adapter and all its receivers as processes over loopback TLS, in ``folder``. Use as an asynchronous context
+    Region A's adapter, its journal and all its receivers as processes over loopback TLS, in ``folder``. Use as an asynchronous context
     manager: leaving it ends them all. ``mock_options``: more options of ``adapter.mock``, by receiver. ``shown``: the local
     system's certificate and key; ``ca``: who issued all of them.
     """
@@ -93,13 +95,22 @@ class Stage:
                     feed = {change["sequence"]: change for change in await client.changes()}
                     found[receiver.id] = self._kept(receiver.id, feed)
                 else:
-                    found[receiver.id] = [
-                        Held(about["request_id"], body, json.write(about))
-                        for about, body in await client.held()
-                        if about["what"] == "accepted"
-                    ]
+                    found[receiver.id] = await _taken(client)
             asked(receiver.id)
         return found
+
+    async def entries(self, messages: Collection[str]) -> Mapping[str, str]:
+        """
+        The journal's last word about each message. It is told after the message has ended: wait until it says that all of
+        these were sent, as long as that makes sense.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        async with self._client(cast.JOURNAL) as client:
+            while True:
+                told = last_words(await _taken(client))
+                if all(told.get(each) == "completed" for each in messages) or time.monotonic() > deadline:
+                    return told
+                await asyncio.sleep(_LOOK_S)
 
     def _kept(self, receiver: str, feed: Mapping[int, Any]) -> list[Held]:
         """The originals that an adapter keeps, each with the record that its feed made of it."""
@@ -124,7 +135,7 @@ class Stage:
         self.ca = authority.certificate
         self.shown = authority.issue_client("local-system", cast.LOCAL_SYSTEM)
         region_a = authority.issue_client("region-a-client", cast.PROVIDER_A)
-        names = [SENDER, *(receiver.id for receiver in cast.RECEIVERS)]
+        names = [SENDER, cast.JOURNAL, *(receiver.id for receiver in cast.RECEIVERS)]
         ports = dict(zip(names, free_ports(len(names)), strict=True))
         urls = {name: f"https://{HOST}:{port}/fhir" for name, port in ports.items()}
         for name, port in ports.items():
@@ -151,3 +162,12 @@ class Stage:
         options += ["--cert", credential.certificate, "--key", credential.key, "--ca", self.ca]
         options += ["--reader", cast.LOCAL_SYSTEM, *self.mock_options.get(name, ())]
         return Program(name, ["adapter.mock", *options], self.folder)
+
+
+async def _taken(client: Client) -> list[Held]:
+    """What a stand-in has accepted."""
+    return [
+        Held(about["request_id"], body, json.write(about))
+        for about, body in await client.held()
+        if about["what"] == "accepted"
+    ]
