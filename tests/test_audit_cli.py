@@ -152,6 +152,16 @@ def test_a_public_key_that_is_none_ends_with_3(run, config, tmp_path):
     assert (ended.code, "config.bad-key" in ended.err) == (3, True)
 
 
+def test_doctor_says_whether_the_log_is_signed(run, config):
+    def found():
+        return {each["code"] for each in run("doctor", "--config", config, "--json").json() if "log" in each["code"]}
+
+    assert found() == {"doctor.log"}
+    text = config.read_text()
+    config.write_text(text[: text.index("[audit]")] + text[text.index("[server]") :])
+    assert found() == {"doctor.log-unsigned"}
+
+
 @pytest.mark.parametrize("command", ["checkpoint", "key"])
 def test_without_a_key_nothing_is_signed_and_that_is_told(run, config, command):
     text = config.read_text()

@@ -60,6 +60,7 @@ def _examined(path: Path) -> Iterator[Fault]:
     yield from _certificates(settings)
     yield from _tables(settings)
     yield from _store(settings)
+    yield _audit(settings)
     yield from _destinations(settings)
 
 
@@ -115,6 +116,12 @@ def _tables(settings: Settings) -> Iterator[Fault]:
         yield from error.faults
         return
     yield _well("doctor.tables", "tables")
+
+
+def _audit(settings: Settings) -> Fault:
+    if settings.audit is None:
+        return Fault("doctor.log-unsigned", "audit", severity="warning")
+    return _well("doctor.log", "audit")
 
 
 def _store(settings: Settings) -> Iterator[Fault]:
