@@ -307,11 +307,11 @@ def _deep(levels):
 
 def _wide(number):
     def broken(consent, chance):
-        """With this many rules in all."""
+        """With this many provisions in all."""
         four = "scope" in consent
         child = {"purpose": [CODINGS["purposes"][1]], **({"type": "permit"} if four else {})}
         holder = consent["provision"] if four else consent
-        holder["provision"] = [dict(child) for _ in range(number - 1)]
+        holder["provision"] = [dict(child) for _ in range(number - four)]
 
     return broken
 

@@ -15,7 +15,7 @@ Where the rules leave something open, this takes the stricter reading:
 * A relative reference is equal to an absolute one with the same type and id; two absolute ones at different servers are not.
   A urn: can be compared with another only; identifiers within one system only.
 * An empty list of categories, classes or labels tells as little as none.
-* Depth and number are those of the rules: an R5 Consent is itself the first of its rules, as an R4 Consent's root provision is.
+* Depth is that of the rules: an R5 Consent is itself the first of its rules, as an R4 Consent's root provision is.
 """
 
 from __future__ import annotations
@@ -101,10 +101,13 @@ def heard(consent, asked):
         rule = as_rule(consent)
     except Refused:
         return "refused", False
-    walk = {"tree": tree, "pcf-flat": flat}[asked["dialect"]]
+    patient = consent.get("patient", consent.get("subject"))
+    if contradicts_itself(patient, asked):
+        return "refused", False
     if of_somebody_else(asked):
         return "nothing", False
-    of_patient = same(consent.get("patient", consent.get("subject")), asked["patient"], asked) == "yes"
+    walk = {"tree": tree, "pcf-flat": flat}[asked["dialect"]]
+    of_patient = same(patient, asked["patient"], asked) == "yes"
     return walk(rule, asked) or "nothing", of_patient and given_by_patient(consent, asked)
 
 
@@ -191,6 +194,15 @@ def is_proxy(giver, asked):
     return "RelatedPerson" in kinds and same(giver, asked["party"], asked) != "yes"
 
 
+def contradicts_itself(patient, asked):
+    """Whether it is this patient's reference with another number of the same system."""
+    here = same_place(normal(patient.get("reference")), normal(asked["patient"]["references"][0]))
+    compared = [
+        same_number(each, own) for each in listed(patient.get("identifier")) for own in asked["patient"]["identifiers"]
+    ]
+    return here == "yes" and "no" in compared and "yes" not in compared
+
+
 def of_somebody_else(asked):
     """Whether the resource says that it is about another patient."""
     resource = asked["resource"]
@@ -225,7 +237,11 @@ def listed(identifiers):
         identifiers = [identifiers]
     if not isinstance(identifiers, list):
         return []
-    return [each for each in identifiers if isinstance(each, dict) and isinstance(each.get("value", ""), str)]
+    return [
+        each
+        for each in identifiers
+        if isinstance(each, dict) and isinstance(each.get("value", ""), str) and isinstance(each.get("system", ""), str)
+    ]
 
 
 # from a Consent to rules
@@ -257,7 +273,7 @@ def as_rule(consent):
         objects(consent[name])
     known_policy(consent)
     rule = root_of_r4(consent) if form == "R4" else root_of_r5(consent)
-    if count(rule) > 500:
+    if count(rule) - (form == "R5") > 500:
         raise Refused
     return rule
 
@@ -285,7 +301,7 @@ def root_of_r4(consent):
         if not isinstance(consent["policyRule"], dict):
             raise Refused
         codings = objects(consent["policyRule"]["coding"]) if "coding" in consent["policyRule"] else []
-        told = {coding.get("code") for coding in codings} & set(says.values())
+        told = {coding_of(coding)[1] for coding in codings} & set(says.values())
         if told - {says[base]}:
             raise Refused
     return rule_of(provision, "R4", base, 1)
@@ -418,11 +434,13 @@ RESTFUL = re.compile(
 PLAIN_URL = re.compile(r"(https?)://([^/?#\s]+)((?:/[^/?#\s]+)*)/?")
 
 
-@functools.cache
 def normal(reference):
     """(kind, server, rest) of a reference in any spelling; None if it is none."""
-    if not isinstance(reference, str):
-        return None
+    return _normal(reference) if isinstance(reference, str) else None
+
+
+@functools.cache
+def _normal(reference):
     if reference.lower().startswith("urn:") and len(reference) > 4 and not re.search(r"\s", reference):
         return "urn", None, reference.lower()
     if found := RESTFUL.fullmatch(reference):
@@ -608,7 +626,11 @@ def many(value):
 
 
 def seen_codings(value):
-    return {(each.get("system"), each["code"]) for each in many(value) if isinstance(each.get("code"), str)}
+    return {
+        (each.get("system"), each["code"])
+        for each in many(value)
+        if isinstance(each.get("code"), str) and isinstance(each.get("system", ""), str)
+    }
 
 
 # matching, in the words yes, no and unknown
