@@ -412,5 +412,5 @@ def test_filter_takes_consents_of_other_systems_beside_our_own_in_fhir(monkeypat
     assert filtered(*own, foreign) == (0, True, "")
     assert filtered(foreign)[0] == 5
     assert filtered({"resource": ours("interventions", "c1", **patient)}, foreign) == (0, True, "")
-    code, out, err = filtered(*own, foreign, {"resource": r4({}, patient={"identifier": number})})
+    code, out, err = filtered(*own, foreign, {"resource": r4({}, patient={"identifier": number}, dateTime="2025")})
     assert (code, out, "gate.consent-uninterpretable" in err) == (5, False, True)
