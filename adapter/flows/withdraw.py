@@ -152,12 +152,12 @@ class _Got:
 @dataclass(frozen=True, slots=True)
 class _Shift:
     """
-    A patient's consents and spärrar as they were at one moment, and as they are at another. ``stood``: the consents, by id,
-    that were given and in time at the first.
+    A patient's consents and spärrar as they were at one moment, and as they are at another. ``stood``: the kinds of the
+    consents, by id, that were given and in time at the first.
     """
 
     gate: Gate
-    stood: frozenset[str]
+    stood: Mapping[str, str]
     before: Snapshot
     before_at: datetime
     after: Snapshot
@@ -235,10 +235,10 @@ def _end(consent: Consent) -> datetime | None:
     return None if end is None else end.latest
 
 
-def _standing(adapter: Adapter, versions: Iterable[Version], at: datetime) -> frozenset[str]:
-    """The consents, by id, that are given and not over."""
-    given = ((version.record_id, adapter.record(version)) for version in versions if version.origin == "local")
-    return frozenset(name for name, each in given if _is_given(each) and not ((end := _end(each)) and end < at))
+def _standing(adapter: Adapter, versions: Iterable[Version], at: datetime) -> dict[str, str]:
+    """The consents, by id, that are given and not over, with their kinds."""
+    ours = ((version.record_id, adapter.record(version)) for version in versions if version.origin == "local")
+    return {name: each.kind for name, each in ours if _is_given(each) and not ((end := _end(each)) and end < at)}
 
 
 def _is_given(record: Record) -> TypeGuard[Consent]:
@@ -251,10 +251,11 @@ def _taken_away(  # noqa: PLR0913  named by the caller
     blocked = _take_back(tx, adapter, patient_key, shift, who=who)
     if not changes:
         return Effects(blocked)
+    orders = withdrawals.of_patient(tx, patient_key)
     lost = [
         (got, named)
         for got in _got(tx, adapter, patient_key)
-        if (named := _named(tx, adapter, got, shift.of_consents(), changes))
+        if (named := _named(tx, adapter, got, shift.of_consents(), changes, orders))
     ]
     ordered = _order(tx, adapter, patient_key, lost, who=who, now=shift.now)
     return Effects(blocked, ordered, _left(tx, adapter, [got for got, _ in lost]))
@@ -319,36 +320,35 @@ _Named = Mapping[str, _Change]
 """The consents, by id, that are the reason to stop using something, each with the change that made it so."""
 
 
-def _named(tx: Transaction, adapter: Adapter, got: _Got, shift: _Shift, changes: Sequence[_Change]) -> _Named:
+def _named(  # noqa: PLR0913, PLR0917  what is lost, and all that says why
+    tx: Transaction,
+    adapter: Adapter,
+    got: _Got,
+    shift: _Shift,
+    changes: Sequence[_Change],
+    orders: Sequence[Withdrawal],
+) -> _Named:
     """
-    Which consents no longer carry what somebody got: those that are gone; else, if the gate would open less of it now, the
-    changed ones that it rested on, or those of the same kind that they replace or refuse. Nobody is told
-    again of what carried it no more.
+    Which consents no longer carry what somebody got: those that are gone; else, if the gate would open less of it now, those
+    that it rested on of the kinds that changed, since one can replace or refuse another. Nobody is told again of what
+    carried it no more.
     """
     gone = {change.ref.record_id: change for change in changes if change.gone}
     if found := got.consents & gone.keys():
         return {consent: gone[consent] for consent in found}
-    recipient = adapter.recipient(got.destination)
-    if recipient is None:
-        return {change.ref.record_id: change for change in changes if change.ref.record_id in got.consents}
-    lost = shift.loss(_record(tx, adapter, got.record), recipient, got.purpose)
-    if lost is None or not (lost.permitted or lost.reason in _OF_CONSENTS):
-        return {}
-    told = _told(tx, adapter, got)
-    kinds = {consent: _kind(tx, adapter, consent) for consent in (got.consents & shift.stood) - told}
-    return {consent: change for change in changes for consent, kind in kinds.items() if kind == change.kind}
-
-
-def _told(tx: Transaction, adapter: Adapter, got: _Got) -> set[str]:
-    """The consents on which its recipient has been told before to stop using this."""
-    version = records.get(tx, got.record.record_id)
-    orders = withdrawals.of_patient(tx, version.patient_key) if version else []
     to = adapter.told_at(got.destination)
-    return {
+    told = {
         each.consent.record_id
         for each in orders
         if each.destination == to and got.record in each.records and got.at <= each.created_at
     }
+    resting = [consent for consent in got.consents if consent not in told]
+    named = {consent: change for change in changes for consent in resting if shift.stood.get(consent) == change.kind}
+    recipient = adapter.recipient(got.destination)
+    if not named or recipient is None:  # who it was cannot be known any more, so nothing can be decided
+        return named
+    lost = shift.loss(_record(tx, adapter, got.record), recipient, got.purpose)
+    return named if lost and (lost.permitted or lost.reason in _OF_CONSENTS) else {}
 
 
 def _order(  # noqa: PLR0913  named by the caller
@@ -401,12 +401,6 @@ def _record(tx: Transaction, adapter: Adapter, ref: RecordRef) -> Record:
     if version is None:
         raise LookupError("a record that was sent is always kept")
     return adapter.record(version)
-
-
-def _kind(tx: Transaction, adapter: Adapter, consent: str) -> str:
-    version = records.get(tx, consent)
-    record = adapter.record(version) if version else None
-    return record.kind if isinstance(record, Consent) else ""
 
 
 def _business(consent: Consent) -> str:
