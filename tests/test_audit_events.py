@@ -172,7 +172,7 @@ def test_what_was_read_is_a_read_of_one_resource_about_one_patient(events):
     assert codes(made["subtype"]) == ["read", "record.read"]
     assert (made["action"], made["outcome"]) == ("R", "0")
     client, server = agents(made)["110152"], agents(made)["110153"]
-    assert client["who"]["identifier"]["value"] == "TSTNMT2321000131-B000"
+    assert (client["who"]["identifier"]["value"], client["altId"]) == ("TSTNMT2321000131-B000", "region-b")
     assert "network" in client
     assert server["network"]["address"]
     assert (len(entities(made, "1")), len(entities(made, "2"))) == (1, 1)
@@ -195,6 +195,7 @@ def test_what_was_withheld_is_a_refusal_of_which_nothing_is_told(events):
         assert "network" in found["110150"]
         assert not any("network" in found[each] for each in ("IRCP", "PROV", "authserver"))
         assert codes([entity["type"] for entity in made["entity"]]) == ["1", "Consent"]
+        assert found["IRCP"]["name"] in {"adapter", "region-b"}
         assert "purposeOfEvent" not in made
 
 

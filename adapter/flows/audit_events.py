@@ -142,7 +142,7 @@ def _agents(tx: Transaction, written: Written, kind: _Kind, settings: Settings) 
         wanted = {"identifier": other.identifier}
         return [
             _agent(_coding(_DCM, "110150"), wanted, address=other.address, has_network=True),
-            _agent(_coding(f"{_THO}/v3-ParticipationType", "IRCP"), wanted, requestor=True),
+            _agent(_coding(f"{_THO}/v3-ParticipationType", "IRCP"), wanted, requestor=True) | {"name": entry.who},
             _agent(_coding(f"{_THO}/v3-RoleClass", "PROV"), wanted),
             _agent(_coding(f"{_THO}/extra-security-role-type", "authserver"), _self(settings)),
         ]
@@ -150,12 +150,14 @@ def _agents(tx: Transaction, written: Written, kind: _Kind, settings: Settings) 
         other = _other(tx, written, settings)
         pushed = entry.event == "message.delivered"
         ours = _agent(_coding(_DCM, "110153"), _self(settings), address=settings.server.base_url, requestor=pushed)
-        theirs = {"identifier": other.identifier}
-        return [
-            ours,
-            _agent(_coding(_DCM, "110152"), theirs, address=other.address, requestor=not pushed, has_network=True),
-            unit,
-        ]
+        theirs = _agent(
+            _coding(_DCM, "110152"),
+            {"identifier": other.identifier},
+            address=other.address,
+            requestor=not pushed,
+            has_network=True,
+        )
+        return [ours, theirs if pushed else theirs | {"altId": entry.who}, unit]
     person = entry.who.startswith("operator:")
     role = _coding(f"{_THO}/extra-security-role-type", "humanuser") if person else _coding(_DCM, "110150")
     who = _self(settings) if entry.who == "adapter" else {"identifier": _ours("user" if person else "peer", entry.who)}
