@@ -5,6 +5,8 @@ The order of the steps, one file per way of a message:
 * ``dispatch``: a claimed message passes the gate, at this moment, and is sent; the answer is committed.
 * ``receive``: a peer's resources are checked, mapped to records and stored in one commit, then answered.
 * ``answer``: an authorised care provider reads; every record passes the same gate.
+* ``checkpoints``: the audit log is signed at intervals. ``reviews``: somebody looks into it, and is logged. ``audit_events``:
+  its entries as FHIR.
 
 ``Adapter`` holds the parts that the steps use. Nothing else in the project knows the order, and nothing else opens the gate.
 """

@@ -24,6 +24,7 @@ when its commit is on disk. Operations compose: a function that calls several of
 ``quarantine``          lists of messages, dead letters: ``release``, ``discard``, ``resend``
 ``disclosures``         who received what, and what may have left
 ``audit``               append-only entries in a chain that shows tampering
+``checkpoints``         signed statements about the audit log, to be kept elsewhere; ``verify``, ``verify_export``
 ``schedule``            when to try again: pure functions
 ======================  ==================================================================================
 
