@@ -448,6 +448,48 @@ def consent(chance, own):
     return written
 
 
+JUNK = [
+    None,
+    [],
+    {},
+    "",
+    0,
+    True,
+    "x",
+    -1.5,
+    "#x",
+    ["x"],
+    [{}],
+    [None],
+    [[]],
+    {"x": 1},
+    {"reference": "x"},
+    {"coding": []},
+]
+
+
+def spoiled(consent, chance):
+    """A copy in which one value is something else, is gone, has a neighbour, or has another name."""
+    consent = copy.deepcopy(consent)
+    holder, key = chance.choice(list(_places(consent)))
+    drawn = chance.random()
+    if drawn < 0.6:
+        holder[key] = copy.deepcopy(chance.choice(JUNK))
+    elif isinstance(holder, list):
+        holder.append(copy.deepcopy(chance.choice(JUNK)))
+    elif drawn < 0.8:
+        holder[f"{key}x"] = holder.pop(key)
+    else:
+        del holder[key]
+    return consent
+
+
+def _places(value):
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield value, key
+        yield from _places(inner)
+
+
 # questions
 
 

@@ -177,11 +177,12 @@ def root_periods(consent):
 
 def given_by_patient(consent, asked):
     """By the patient, or by a proxy with a verification; where no giver is named, by the patient."""
-    givers = [*consent.get("performer", []), *consent.get("grantor", [])]
-    if not givers or any(same(giver, asked["patient"], asked) == "yes" for giver in givers):
+    named = {"performer", "grantor"} & consent.keys()
+    givers = [giver for name in named for giver in many(consent[name])]
+    if not named or any(same(giver, asked["patient"], asked) == "yes" for giver in givers):
         return True
-    checks = consent.get("verification", [])
-    verified = bool(checks) and all(check["verified"] is True for check in checks)
+    checks = many(consent.get("verification"))
+    verified = bool(checks) and all(check.get("verified") is True for check in checks)
     return verified and any(is_proxy(giver, asked) for giver in givers)
 
 
@@ -213,8 +214,12 @@ def of_somebody_else(asked):
 
 
 def replaces(consent, asked):
-    """Whether it counts among those of which the newest permits."""
-    return consent.get("status") != "entered-in-error" and dated(consent)[0] <= asked["now"]
+    """Whether it counts among those of which the newest permits: the patient's word, unless it is somebody else's."""
+    if consent.get("status") == "entered-in-error" or dated(consent)[0] > asked["now"]:
+        return False
+    patients = [consent[name] for name in ("patient", "subject") if name in consent]
+    others = bool(patients) and all(same(patient, asked["patient"], asked) == "no" for patient in patients)
+    return not others and given_by_patient(consent, asked)
 
 
 def rivals(one, other):
@@ -429,9 +434,9 @@ def usable(reference):
 
 
 RESTFUL = re.compile(
-    r"(?:(https?)://([^/?#\s]+)((?:/[^/?#\s]+)*?)/)?([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/[^/?#\s]+)?"
+    r"(?:((?i:https?))://([^/?#\s]+)((?:/[^/?#\s]+)*?)/)?([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/[^/?#\s]+)?"
 )
-PLAIN_URL = re.compile(r"(https?)://([^/?#\s]+)((?:/[^/?#\s]+)*)/?")
+PLAIN_URL = re.compile(r"((?i:https?))://([^/?#\s]+)((?:/[^/?#\s]+)*)/?")
 
 
 def normal(reference):
@@ -445,10 +450,10 @@ def _normal(reference):
         return "urn", None, reference.lower()
     if found := RESTFUL.fullmatch(reference):
         scheme, host, path, kind, own = found.groups()
-        return "thing", scheme and f"{scheme}://{host.lower()}{path}", f"{kind}/{own}"
+        return "thing", scheme and f"{scheme.lower()}://{host.lower()}{path}", f"{kind}/{own}"
     if found := PLAIN_URL.fullmatch(reference):
         scheme, host, path = found.groups()
-        return "url", None, f"{scheme}://{host.lower()}{path}"
+        return "url", None, f"{scheme.lower()}://{host.lower()}{path}"
     return None
 
 
