@@ -56,6 +56,12 @@ def test_a_changed_value_in_any_column_of_any_row_is_found(world, column, row):
     assert row in {found.sequence for found in breaks(world)}
 
 
+@pytest.mark.parametrize("column", ["event", "who", "what", "patient_key", "outcome", "reason", "unit"])
+def test_text_that_is_no_text_any_more_is_found_in_its_row(world, column):
+    world.sql(f"UPDATE audit SET {column} = CAST(x'ff6f' AS TEXT) WHERE sequence = 3")
+    assert breaks(world) == (Break(3, "altered"),)
+
+
 @pytest.mark.parametrize("column", ["patient_key", "details", "unit"])
 def test_a_value_that_was_taken_away_is_found(world, column):
     world.sql(f"UPDATE audit SET {column} = NULL WHERE sequence = 3")

@@ -228,6 +228,14 @@ def test_rows_deleted_moved_or_put_in_are_found_in_the_store(data):
     world.close()
 
 
+@pytest.mark.parametrize(
+    "sql", ["at = at | (1 << 62)", "at = -at * 1000", "who = CAST(x'ff' AS TEXT)", "unit = CAST(x'c3' AS TEXT)"]
+)
+def test_values_that_cannot_be_read_are_found_as_any_other(world, sql):
+    world.sql(f"UPDATE audit SET {sql} WHERE sequence = 3")
+    assert set(verified(world).breaks) == {Break(3, "altered"), Break(1, "content", "checkpoint")}
+
+
 # What was cut off
 
 

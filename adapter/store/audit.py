@@ -27,6 +27,8 @@ _COLUMNS: Final = (
     "sequence", "at", "event", "who", "what", "patient_key", "outcome", "reason", "details", "unit", "previous", "hash",
 )  # fmt: skip
 _ROWS: Final = f"SELECT {', '.join(_COLUMNS)} FROM audit"  # noqa: S608  our own column names
+_TEXTS: Final = frozenset({"event", "who", "what", "patient_key", "outcome", "reason", "unit"})
+_BYTES: Final = ", ".join(f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in _COLUMNS)
 _INSERT: Final = f"INSERT INTO audit ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608  as above
 
 
@@ -186,7 +188,8 @@ def verify_chain(tx: Transaction, seen: Callable[[Row], object] = lambda _: None
     """Read the whole chain and name every row where it does not hold. ``seen`` is given each row."""
     breaks: list[Break] = []
     count, links = 0, Links()
-    for row in tx.each(_ROWS + " ORDER BY sequence"):
+    for stored in tx.each(f"SELECT {_BYTES} FROM audit ORDER BY sequence"):  # noqa: S608  our own column names
+        row = _decoded(stored)
         count += 1
         sequence, linked, hashed = row[0], row[10], row[11]
         if (broken := links.follow(sequence, linked, hashed)) is not None:
@@ -206,12 +209,12 @@ def line(row: Row) -> bytes:
     shown = dict(zip(_COLUMNS, row, strict=True))
     details = shown["details"]
     shown |= {
-        "at": instant(shown["at"]).isoformat(timespec="microseconds"),
+        "at": _shown(shown["at"]),
         "details": None if details is None else sha256(details).hexdigest(),
         "previous": shown["previous"].hex(),
         "hash": shown["hash"].hex(),
     }
-    return json.dumps(shown, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    return json.dumps(shown, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogateescape") + b"\n"
 
 
 def written(tx: Transaction, row: Row) -> Written:
@@ -219,6 +222,22 @@ def written(tx: Transaction, row: Row) -> Written:
     sequence, at, event, who, what, patient_key, outcome, reason, details, unit = row[:10]
     opened = None if details is None else tx.keys.open(details, "audit", sequence)
     return Written(sequence, instant(at), Entry(event, who, what, outcome, reason, patient_key, opened, unit))
+
+
+def _decoded(row: Row) -> Row:
+    """A row whose texts were read as bytes: damaged text, too, can be told from what was written."""
+    return tuple(
+        value.decode(errors="surrogateescape") if name in _TEXTS and value is not None else value
+        for name, value in zip(_COLUMNS, row, strict=True)
+    )
+
+
+def _shown(at: int) -> str:
+    """A stored time in UTC; a number that is none any more as it is."""
+    try:
+        return instant(at).isoformat(timespec="microseconds")
+    except OverflowError:
+        return str(at)
 
 
 def _canonical(row: Row) -> bytes:
