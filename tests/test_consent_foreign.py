@@ -360,6 +360,19 @@ def test_the_patient_is_known_by_reference_or_number(patient, actors, expected):
     assert reason(r4(ALL, patient=patient, contained=contained), actors=known) is expected
 
 
+@pytest.mark.parametrize(
+    "patient", [{"display": "Tolvan"}, {"identifier": {"system": "urn:s", "value": "7"}}, {"reference": "#x"}]
+)
+def test_a_patient_that_cannot_be_compared_may_be_this_one(patient):
+    """What is not known counts as matched for a denial and as unmatched for a permission."""
+    assert reason(r4(ALL, patient=patient)) is MISSING
+    assert reason(r4({"type": "deny"}, patient=patient), r4(ALL, id="c2")) is DENIED
+    assert reason(r4({}, patient=patient), r4(ALL, id="c2")) is UNREAD
+    assert reason(r4({"type": "deny"}, patient={"reference": "Patient/y"} | patient), r4(ALL, id="c2")) is (
+        DENIED if "reference" in patient else PERMITTED
+    )
+
+
 def test_the_data_of_another_patient_are_not_covered():
     others = OBSERVATION | {"subject": {"reference": "Patient/y"}}
     assert reason(r4(ALL), resource=OBSERVATION) is PERMITTED
@@ -580,7 +593,10 @@ def told(kind, provision, **more):
     return r4(provision, **{"patient": OURS, "organization": CUSTODIAN, "category": category, "id": kind} | more)
 
 
-NAMED = {"type": "permit", "actor": [actor({"identifier": {"system": "urn:oid:2.5.4.97", "value": str(ORGANISATIONS[0])}})]}
+NAMED = {
+    "type": "permit",
+    "actor": [actor({"identifier": {"system": "urn:oid:2.5.4.97", "value": str(ORGANISATIONS[0])}})],
+}
 GIVEN = told("interventions", ALL), told("collaborate", NAMED)
 
 

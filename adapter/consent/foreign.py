@@ -38,6 +38,7 @@ _T = TypeVar("_T")
 class DeniesOnly(StrEnum):
     """The kind of a consent whose denials hold and that opens nothing: no recipient needs a consent of these kinds."""
 
+    NO_KNOWN_PATIENT = "no-known-patient"
     NOT_BY_THE_PATIENT = "not-by-the-patient"
     NO_KNOWN_KIND = "no-known-kind"
     OTHER_SCOPE = "other-scope"
@@ -146,12 +147,13 @@ class _Consent:
 
     def directive(self, unread: Directive) -> Directive:
         self._refusals += self._outright()
+        patient = self._attempt(self._of_the_patient, Answer.YES)
         known = replace(
             unread,
             id=self._id(),
             version=self._version(),
             status=self._status(),
-            patient=self._reader.token if self._is_the_patients() else "",
+            patient="" if patient is Answer.NO else self._reader.token,
             dated=self._attempt(self._dated, Span()),
             rule=Rule(Effect.DENY, period=self._attempt(self._period, None)),
             line=self._line(),
@@ -160,6 +162,8 @@ class _Consent:
         kind, custodian = self._attempt(self._opens, ("", ""))
         if self._refusals:
             return replace(known, refusal=self._refusals[0])
+        if patient is not Answer.YES:
+            kind = DeniesOnly.NO_KNOWN_PATIENT
         return replace(known, rule=rule, kind=kind, custodian=custodian, refusal="")
 
     def _attempt(self, read: Callable[[], _T], otherwise: _T) -> _T:
@@ -198,7 +202,7 @@ class _Consent:
         self._refusals.append(Refusal.UNKNOWN_STATUS)
         return Status.ACTIVE
 
-    def _is_the_patients(self) -> bool:
+    def _of_the_patient(self) -> Answer:
         """By identifier or reference, never by display. With this reference and another number it may be this patient's."""
         patient, given = self._reader.patient, [self._resource.get(element) for element in ("patient", "subject")]
         named = Names()
@@ -206,10 +210,10 @@ class _Consent:
             named |= self._named(reference)
         numbers = {identifier(each.get("identifier")) for each in given if isinstance(each, dict)} - {None}
         comparable = {number[0] for number in numbers if number} & {system for system, _ in patient.identifiers}
-        is_named = bool(named.identifiers & patient.identifiers or named.references & patient.references)
-        if is_named and comparable and not numbers & patient.identifiers:
-            self._refusals.append(Refusal.PATIENT_AMBIGUOUS)
-        return is_named
+        answer = named.pattern.answer(patient.party)
+        if answer is Answer.YES and comparable and not numbers & patient.identifiers:
+            raise RefusedError(Refusal.PATIENT_AMBIGUOUS)
+        return answer
 
     def _named(self, reference: Any) -> Names:
         """The names of what a Reference refers to, also inside this Consent."""
