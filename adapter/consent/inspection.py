@@ -62,10 +62,12 @@ def inspect(
         own_number=_bare(own_number),
         identity=Category.IDENTITY in permitted,
     )
+    found = [leaf for part in parts for leaf in leaves(part)]
+    texts = dict.fromkeys(leaf for leaf in found if isinstance(leaf[1], str))  # the same many times over
+    looked_at = [*texts, *(leaf for leaf in found if not isinstance(leaf[1], str))]
     return [
         Fault("gate.unexpected-content", path, why)
-        for part in parts
-        for path, value in leaves(part)
+        for path, value in looked_at
         if (why := package.unexpected(path, value))
     ]
 
@@ -130,8 +132,8 @@ class _Package:
             return "an element without a value"
         if path in self.disclosure.values and value not in self.disclosure.values[path]:
             return f"not among the values for {self.disclosure.recipient}"
-        if inner.endswith(_LINKS) and str(value).removeprefix(f"{CANONICAL}/") not in self.ids:
-            return "a reference out of the package"
+        if inner.endswith(_LINKS):  # and if it leads to one of them, it holds nothing but that one's id
+            return "" if str(value).removeprefix(f"{CANONICAL}/") in self.ids else "a reference out of the package"
         if isinstance(value, str) and self._tells_a_number(kind, inner, value):
             return "an identity number"
         return ""
@@ -142,7 +144,7 @@ class _Package:
             return False
         if (inner == "identifier.value" and kind == "Patient") or inner in _OF_THE_PATIENT:
             return not self.identity or _bare(value) != self.own_number
-        if len(value) < _SHORTEST and value.isascii():
+        if (len(value) < _SHORTEST and value.isascii()) or _UUID.fullmatch(value):
             return False
         text = _plain(_UUID.sub("", value))
         bare = _bare(text)
@@ -177,8 +179,6 @@ def _bare(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Wide, circled and other digits as ASCII; marks and invisible signs left out."""
-    if text.isascii():
-        return text
     if text.isascii():
         return text
     folded = unicodedata.normalize("NFKC", text)
