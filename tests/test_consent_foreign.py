@@ -300,6 +300,8 @@ def test_a_proxy_who_asks_opens_nothing_by_the_own_word():
         ("https://a.example/fhir/Organization/1", "https://a.example/fhir/Organization/1", PERMITTED),
         ("https://a.example/fhir/Organization/1", "https://b.example/fhir/Organization/1", MISSING),
         ("urn:uuid:0C3151BD-1CBF-4D64-B04D-CD9187A4C6E0", "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", PERMITTED),
+        ("https://A.Example/fhir/Organization/1", "https://a.example/fhir/Organization/1", PERMITTED),
+        ("https://a.example/FHIR/Organization/1", "https://a.example/fhir/Organization/1", MISSING),
         ("Organization/12", "Organization/1", MISSING),
         ("Practitioner/1", "Organization/1", MISSING),
     ],

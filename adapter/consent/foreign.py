@@ -210,7 +210,7 @@ class _Consent:
             named |= self._named(reference)
         numbers = {identifier(each.get("identifier")) for each in given if isinstance(each, dict)} - {None}
         comparable = {number[0] for number in numbers if number} & {system for system, _ in patient.identifiers}
-        answer = named.pattern.answer(patient.party)
+        answer = named.answer(patient)
         if answer is Answer.YES and comparable and not numbers & patient.identifiers:
             raise RefusedError(Refusal.PATIENT_AMBIGUOUS)
         return answer

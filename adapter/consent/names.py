@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-from adapter.consent.rules import ActorPattern, Coding, Party
+from adapter.consent.rules import ActorPattern, Answer, Coding, Party
 from adapter.sweden import IdentifierSystem, identifier_systems, luhn
 
 _LITERAL: Final = re.compile(r"(?P<server>https?://[^?#\s]+/)?(?P<name>[A-Za-z]+/[^/?#|\s]+)(?:/_history/[^/?#|\s]+)?")
@@ -42,6 +42,17 @@ class Names:
     @property
     def pattern(self) -> ActorPattern:
         return ActorPattern(references=self.references, identifiers=self.identifiers)
+
+    def answer(self, asked: Names) -> Answer:
+        """
+        Whether a rule's names are of what is asked for. Numbers of different systems cannot be compared, nor a URN with
+        an address.
+        """
+        if self.references & asked.references or self.identifiers & asked.identifiers:
+            return Answer.YES
+        systems, others = ({system for system, _ in names.identifiers} for names in (self, asked))
+        schemes, others_schemes = ({form.startswith("urn:") for form in names.references} for names in (self, asked))
+        return Answer.NO if systems & others or schemes & others_schemes else Answer.UNKNOWN
 
     @property
     def party(self) -> Party:
@@ -154,7 +165,9 @@ def _parts(reference: str) -> tuple[str, str]:
     """Server and name. What is no address of a FHIR server, a URN for example, is all name."""
     literal = _LITERAL.fullmatch(reference)
     if literal:
-        return literal["server"] or "", literal["name"]
+        scheme, _, place = (literal["server"] or "").partition("://")
+        host, slash, path = place.partition("/")
+        return f"{scheme}://{host.lower()}{slash}{path}" if scheme else "", literal["name"]
     if _OTHER_URI.fullmatch(reference) is None:
         return "", ""
     return "", reference.lower() if reference.lower().startswith("urn:") else reference

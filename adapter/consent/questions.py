@@ -201,7 +201,7 @@ class _Reading:
     def _ours(self, reader: Reader, request: Request) -> tuple[tuple[Directive, ...], Request]:
         tenant = Names(identifiers=self._numbers(self._request.tenant, "request.tenant"))
         answers = {Answer.YES: _TENANT, Answer.NO: "another"}
-        ours = replace(reader, custodian=lambda names: answers.get(names.pattern.answer(tenant.party), ""))
+        ours = replace(reader, custodian=lambda names: answers.get(names.answer(tenant), ""))
         asked = replace(
             request,
             recipient=self._recipient(self._request.recipient.type or ""),
@@ -258,7 +258,7 @@ class _Reading:
         if self._resource.get("resourceType") == "Patient":
             about.append(Names(spoken(own_name(self._resource)), identifiers(self._resource)))
         return any(
-            names.pattern.answer(self._patient.party) is Answer.NO
+            names.answer(self._patient) is Answer.NO
             for names in about
             if any("Patient/" in form for form in names.references)
         )
