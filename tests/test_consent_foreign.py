@@ -329,6 +329,7 @@ def test_an_actor_is_known_by_number_its_own_or_of_the_resource_at_hand():
 def test_an_actor_that_cannot_be_compared_is_denied_and_not_permitted():
     assert reason(r4({"type": "deny", "actor": [actor()]}), r4(ALL, id="c2"), recipient=BY_NUMBER) is DENIED
     assert reason(r4({"type": "deny", "actor": [actor(OTHER)]}), r4(ALL, id="c2")) is PERMITTED
+    assert reason(r4({"type": "deny", "actor": [actor({"reference": "urn:uuid:1"})]}), r4(ALL, id="c2")) is DENIED
     assert reason(r4({"type": "permit", "actor": [actor()]}), recipient=BY_NUMBER) is MISSING
 
 

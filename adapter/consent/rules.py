@@ -89,7 +89,8 @@ class ActorPattern(NamedTuple):
     def answer(self, party: Party) -> Answer:
         """
         A kind that differs is no. Then: yes if a reference or an identifier is shared; no if at least one of the two
-        ways could be compared; unknown if neither could. Identifiers of different systems cannot be compared.
+        ways could be compared; unknown if neither could. Identifiers of different systems cannot be compared, nor a URN
+        with an address.
         """
         if self.kind and self.kind != party.kind:
             return Answer.NO
@@ -98,8 +99,10 @@ class ActorPattern(NamedTuple):
         if self.references & (party.references | party.groups) or self.identifiers & party.identifiers:
             return Answer.YES
         systems = {system for system, _ in self.identifiers} & {system for system, _ in party.identifiers}
-        comparable = systems or (self.references and (party.references or party.groups))
-        return Answer.NO if comparable else Answer.UNKNOWN
+        own, others = (
+            {each.startswith("urn:") for each in names} for names in (self.references, party.references | party.groups)
+        )
+        return Answer.NO if systems or own & others else Answer.UNKNOWN
 
 
 class DataPattern(NamedTuple):
