@@ -139,6 +139,7 @@ def test_the_root_is_the_base_and_children_are_its_exceptions(consent, expected)
         (r4({"type": "permit", "until": "2026"}), Refusal.MALFORMED),
         (r4(ALL, onlyIf="full moon"), Refusal.MALFORMED),
         (r4(ALL) | {"resourceType": "Contract"}, Refusal.MALFORMED),
+        (r4(ALL, patient="Patient/x"), Refusal.MALFORMED),
         (7, Refusal.MALFORMED),
     ],
 )  # fmt: skip

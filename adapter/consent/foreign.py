@@ -207,6 +207,8 @@ class _Consent:
         patient, given = self._reader.patient, [self._resource.get(element) for element in ("patient", "subject")]
         named = Names()
         for reference in given:
+            if not isinstance(reference, dict | None):
+                raise RefusedError(Refusal.MALFORMED)
             named |= self._named(reference)
         numbers = {identifier(each.get("identifier")) for each in given if isinstance(each, dict)} - {None}
         comparable = {number[0] for number in numbers if number} & {system for system, _ in patient.identifiers}
