@@ -62,6 +62,8 @@ from adapter.consent.seal import Contents, Sealer, verify
 from adapter.errors import Denied, Misconfigured
 from adapter.mapping import Mapper
 from adapter.tables import load
+from adapter.wire import json as wire_json
+from adapter.wire import xml as wire_xml
 
 # what is cleared
 
@@ -209,6 +211,57 @@ def test_a_reader_in_care_gets_what_may_be_read_and_no_trace_of_the_rest():
     assert "total" not in json.loads(read([shown]).body)
 
 
+def read(records, to=None, **more):
+    snapshot = policy.Snapshot(PATIENT, 1, (consent(),))
+    asked = {"purpose": d.Purpose.COORDINATION, "request_id": "r", "correlation_id": "c", "form": "resource"} | more
+    through = asked.pop("through", None) or gate()
+    return through.answer(records, reader=to or recipient("vard"), snapshot=snapshot, now=JUNE, **asked)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_one_record_is_read_as_its_focus_alone_under_the_id_that_was_asked_for(form):
+    name = "6a4f2c0e-0b1b-4c39-9a64-b3f1f8f9e0a1"
+    found = read([intervention(met=(d.Meeting(actor=actor()),))], recipient("vard", format=form), ids=[name])
+    seen = (wire_json if form == "json" else wire_xml).read(found.body)
+    assert (seen["resourceType"], seen["id"]) == ("Task", name)
+    assert seen["for"] == {
+        "identifier": {"system": "http://electronichealth.se/identifier/personnummer", "value": PATIENT.number}
+    }
+    assert "reference" not in json.dumps(seen), "what it refers to is named by identifier"
+    entries = wire_json.read(read([intervention()], ids=[name], form="searchset").body)["entry"]
+    assert entries[0]["resource"]["id"] == name
+    assert name not in {each["resource"]["id"] for each in entries[1:]}
+
+
+def test_a_read_that_fails_inside_is_withheld_and_says_where_not_what():
+    class Failing(Mapper):
+        def to_fhir(self, *_, **__):
+            raise RuntimeError("Tolvan")
+
+    for found in (
+        read([intervention()], through=gate(Failing(load()))),
+        clear(intervention(), recipient(), through=gate(Failing(load()))),
+    ):
+        assert found.reason is Reason.GATE_ERROR
+        assert re.fullmatch(r"RuntimeError, test_consent_gate\.py line [0-9]+", found.faults[0].why)
+    assert read([]).reason is Reason.GATE_ERROR
+
+
+def test_a_reference_out_of_the_package_is_taken_out_and_a_reference_that_is_no_text_is_kept():
+    out = put("focus", {"reference": "Task/6a4f2c0e-0b1b-4c39-9a64-b3f1f8f9e0a1"}, "Task")
+    assert sent(intervention(), recipient(), through=gate(leaking(out))).body == sent(intervention(), recipient()).body
+    named = consent("collaborate", "c2", recipient=actor("kommun"))
+    [told] = [each for each in resources(sent(named, recipient("vard"))) if each["resourceType"] == "Consent"]
+    assert told["provision"]["actor"][0]["reference"]["reference"].startswith("Organization/")
+
+
+def test_a_gate_without_a_key_for_its_seals_makes_one_of_its_own():
+    made = [Gate(senders=[PROVIDER.hsa_id], id_key=KEY, mapper=mapper()) for _ in range(2)]
+    seals = {sent(intervention(), recipient(), through=each).seal for each in made}
+    assert len(seals) == 2
+    assert sent(intervention(), recipient()).seal == sent(intervention(), recipient(), through=gate()).seal
+
+
 # what stops it
 
 
@@ -323,7 +376,7 @@ def test_a_withheld_tells_the_sender_why():
     assert document["law"] == "OSL 10 kap. 1 §"
     assert document["changes"][0]["code"] == "give-consent"
     assert list(document) == sorted(document)
-    assert "nekar (NO_CONSENT)" in explain_text(result.explanation, "sv")
+    assert "nekas (NO_CONSENT)" in explain_text(result.explanation, "sv")
 
 
 @pytest.mark.parametrize("element", ["code.display", "goal", "note", "unit"])
