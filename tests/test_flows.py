@@ -12,8 +12,8 @@ from adapter.errors import AdapterError, Conflict, Invalid
 from adapter.flows import Dispatcher, accept
 from adapter.store import audit, disclosures, quarantine
 
-INTERVENTIONS = r.consent("c-a", "interventions")
-COLLABORATE = r.consent("c-c", "collaborate", recipient=r.EMPLOYER)
+INTERVENTIONS = r.consent("k-a", "interventions")
+COLLABORATE = r.consent("k-c", "collaborate", recipient=r.EMPLOYER)
 INFORM_FK = r.consent("c-b", "inform-fk")
 
 
@@ -44,7 +44,7 @@ def test_with_consent_an_intervention_reaches_the_employer_and_only_what_is_perm
     assert outcomes == {"employer": ("delivered", None)}
     (body,) = held["employer"]
     assert "Kim Karlsson" in body
-    for secret in ("HEMLIG", "191212121212", "Psykiatri", "c-a", "c-c"):
+    for secret in ("HEMLIG", "191212121212", "Psykiatri", "k-a", "k-c"):
         assert secret not in body
 
 
@@ -197,7 +197,7 @@ def test_a_disclosure_is_entered_with_recipient_consents_and_categories(tmp_path
         async with r.region(tmp_path) as adapter:
             await sent(adapter, r.submission(INTERVENTIONS, COLLABORATE, r.intervention(), i1=["employer"]))
             message = (await adapter.store.read(quarantine.messages, now=adapter.clock()))[0]
-            consent_id = adapter.record_id("@local", _business_id("c-c"))
+            consent_id = adapter.record_id("@local", _business_id("k-c"))
             entered = await adapter.store.read(disclosures.on_consent, consent_id)
             verified = await adapter.store.read(audit.verify_chain)
             return message, entered, verified
