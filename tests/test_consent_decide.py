@@ -837,9 +837,10 @@ def test_an_explanation_says_which_rule_did_what():
     text = explain_text(explain(decision, snapshot="0123456789abcdef0", destination="d"), "en")
     assert "CONSENT_EXPIRED" in text
     assert "The consent `interventions` has passed its last day. [lag (2019:1297) 3 §]" in text
-    assert "provision permit: actor no" in text
-    assert "Needed: that Consent urn:oid:1.2.752.129.2.1.2.1|c1 version 1 holds at 2026-06-01T22:00:00+00:00." in text
-    assert "Needed: that Consent urn:oid:1.2.752.129.2.1.2.1|c2 version 1 names arbetsgivare orgnr|2321000024." in text
+    assert "provision permits: recipient no" in text
+    assert "It would be permitted if all of this were so:" in text
+    assert "|c1 version 1 holds at 2026-06-01T22:00:00+00:00. [lag (2019:1297) 3 §]" in text
+    assert "|c2 version 1 names arbetsgivare orgnr|2321000024. [OSL 10 kap. 1 §]" in text
 
 
 def test_every_reason_has_its_sentences_in_both_languages():
@@ -877,7 +878,7 @@ def _changed(needed, consents, blocks, to, record, now):
     for number, (code, named) in enumerate(needed):
         rule = named.get("rule", "")
         match code:
-            case "give-consent":
+            case "give-consent" | "hold-consent":
                 whom = actor(to.type, to.organisation_number, to.hsa_id) if named["kind"] == "collaborate" else None
                 consents.append(consent(named["kind"], f"new{number}", recipient=whom, **common))
             case "end-refusal" | "repair-consent":

@@ -105,12 +105,13 @@ class Finding(NamedTuple):
 class Missing:
     """
     A permission that was needed and not found: its kind, the nearest reason, and the directive that came nearest.
-    ``alone``: the reason is all that is wrong with it.
+    ``alone``: the reason is all that is wrong with it. ``named``: it must be for the recipient; else it only has to stand.
     """
 
     kind: str
     reason: Reason
     nearest: Finding | None
+    named: bool
     alone: bool = False
 
 
@@ -468,8 +469,8 @@ def _missing(findings: Sequence[Finding], kind: str, says: _Says, *, named: bool
             nearest = max(same, key=lambda found: found.directive.spoken)
             readable = not nearest.directive.refusal
             matches = not named or nearest.said.short <= _ATTRIBUTES.get(reason, set())
-            return Missing(kind, reason, nearest, alone=readable and matches)
-    return Missing(kind, Reason.NO_CONSENT, None)
+            return Missing(kind, reason, nearest, named, alone=readable and matches)
+    return Missing(kind, Reason.NO_CONSENT, None, named)
 
 
 def _why_not(found: Finding, says: _Says, *, named: bool) -> Reason | None:

@@ -8,10 +8,10 @@ never gets it.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,7 +20,7 @@ from adapter.consent.directives import Source
 from adapter.consent.disclosure import PATIENT
 from adapter.consent.names import is_personal
 from adapter.consent.rules import Party
-from adapter.domain import ActorCategory, Category
+from adapter.domain import ActorCategory, BlockKind, Category
 from adapter.errors import Fault, Language
 
 
@@ -49,7 +49,7 @@ def explain(decision: Decision, *, snapshot: str = "", destination: str = "", fa
     """
     document = _Document(
         categories=_categories(decision.categories, decision.withheld),
-        changes=[_change(code, named) for code, named in changes(decision)],
+        changes=[_change(code, named, decision.policy) for code, named in changes(decision)],
         decision="permit" if decision.permitted else "deny",
         destination=destination,
         faults=[{"code": each.code, "where": each.where, "why": each.why} for each in faults],
@@ -96,7 +96,7 @@ def changes(decision: Decision) -> Iterator[tuple[str, dict[str, str]]]:
     care = decision.request.recipient.kind == ActorCategory.VARD
     recipient = _recipient(decision.request.recipient)
     for found in decision.findings:
-        name = {"rule": found.directive.name}
+        name = {"rule": found.directive.name, "kind": found.directive.kind}
         if found.out is Reason.CONSENT_UNINTERPRETABLE:
             yield "repair-consent", name
         elif found.denies and found.directive.source is Source.BLOCK:
@@ -108,44 +108,83 @@ def changes(decision: Decision) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def explain_text(explanation: bytes, language: Language = "en") -> str:
-    """The explanation as lines for a terminal: the outcome and its law, what each rule said, what would turn it."""
+    """
+    The explanation as lines for a terminal: the outcome and its law; what would turn it and what to do; what each rule said;
+    what goes and what does not; when, under which policy, on which consents it was decided.
+    """
     document: Any = msgspec.json.decode(explanation)
     said = _WORDS[language]
-    lines = [
-        f"{document['record']} → {document['recipient']}: {said[document['decision']]} ({document['reason']})",
-        f"  {document['sentence'][language]}" + (f" [{document['law']}]" if document["law"] else ""),
-    ]
-    for rule in document["rules"]:
-        lines.append(
-            f"  {rule['rule']}, {rule['kind']}: {said[rule['says']]}" + (f" ({rule['out']})" if rule["out"] else "")
-        )
-        for step in rule["steps"]:
-            answers = ", ".join(f"{name} {said[answer]}" for name, answer in step["answers"].items())
-            lines.append(f"    {step['path']} {said[step['effect']]}: {answers or '-'}")
-    if document["categories"]["disclosed"]:
-        lines.append(f"  {said['disclosed']}: {', '.join(document['categories']['disclosed'])}")
-    withheld: dict[str, list[str]] = {}
-    for each in document["categories"]["withheld"]:
-        withheld.setdefault(each["by"], []).append(each["category"])
-    lines += [f"  {said['withheld']}: {', '.join(categories)} ({by})" for by, categories in withheld.items()]
-    lines += [f"  {fault['where']}: {fault['code']} ({fault['why']})" for fault in document["faults"]]
-    lines += [f"  {change[language]}" for change in document["changes"]]
-    lines.append(
-        f"  {said['at']} {document['now']}, {said['policy']} {document['policy']}, {said['snapshot']} {document['snapshot'][:16]}"
+    outcome = said["permitted" if document["decision"] == "permit" else "denied"]
+    return "\n".join(
+        [
+            f"{document['record']} → {document['recipient']}: {outcome} ({document['reason']})",
+            f"  {document['sentence'][language]}{_bracketed(document['law'])}",
+            *(_to_turn_it(document, language) if document["decision"] == "deny" else ()),
+            *([f"  {said['looked']}:"] if document["rules"] else ()),
+            *(line for rule in document["rules"] for line in _looked_at(rule, said)),
+            *([f"  {said['found']}:"] if document["faults"] else ()),
+            *(f"    {fault['where']}: {fault['code']}{_bracketed(fault['why'])}" for fault in document["faults"]),
+            *_going(document["categories"], said),
+            f"  {said['at']} {document['now']}, {said['policy']} {document['policy']}, {said['snapshot']} {document['snapshot'][:16]}",
+        ]
     )
-    return "\n".join(lines)
 
 
-_WORDS = {
+def _to_turn_it(document: Any, language: Language) -> Iterator[str]:
+    said, needed = _WORDS[language], document["changes"]
+    if needed:
+        yield f"  {said['if'] if len(needed) == 1 else said['if-all']}:"
+        yield from (f"    {change[language]}{_bracketed(change.get('law', ''))}" for change in needed)
+    else:
+        yield f"  {said['never']}"
+    yield f"  {said['do']}: {Fault(Reason(document['reason']).code).do(language)}"
+
+
+def _looked_at(rule: Any, said: Mapping[str, str]) -> Iterator[str]:
+    out = f" ({rule['out']})" if rule["out"] else ""
+    yield f"    {rule['rule']}, {rule['kind']}: {said[rule['says']]}{out}"
+    for step in rule["steps"]:
+        answers = ", ".join(f"{said.get(name, name)} {said[answer]}" for name, answer in step["answers"].items())
+        yield f"      {step['path']} {said[step['effect']]}: {answers or '-'}"
+
+
+def _going(categories: Any, said: Mapping[str, str]) -> Iterator[str]:
+    if categories["disclosed"]:
+        yield f"  {said['disclosed']}: {', '.join(categories['disclosed'])}"
+    withheld: dict[str, list[str]] = {}
+    for each in categories["withheld"]:
+        withheld.setdefault(each["by"], []).append(each["category"])
+    for by, closed in withheld.items():
+        yield f"  {said['withheld']}: {', '.join(closed)} ({said['by']} {by})"
+
+
+def _bracketed(text: str) -> str:
+    return f" [{text}]" if text else ""
+
+
+_WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
     "en": {
-        "permit": "permit", "deny": "deny", "nothing": "says nothing", "stands": "stands",
-        "yes": "yes", "no": "no", "unknown": "unknown",
-        "disclosed": "disclosed", "withheld": "withheld", "at": "at", "policy": "policy", "snapshot": "consents",
+        "permitted": "permitted", "denied": "denied",
+        "if": "It would be permitted if", "if-all": "It would be permitted if all of this were so",
+        "never": "No consent and no lift would permit it.", "do": "What to do",
+        "looked": "What was looked at", "found": "What would have been sent",
+        "permit": "permits", "deny": "denies", "nothing": "says nothing about this",
+        "stands": "holds; it need not name the recipient",
+        "yes": "yes", "no": "no", "unknown": "unknown", "actor": "recipient", "dataPeriod": "data period",
+        "disclosed": "Goes", "withheld": "Does not go", "by": "closed by",
+        "at": "Decided for", "policy": "policy", "snapshot": "consents",
     },
     "sv": {
-        "permit": "tillåter", "deny": "nekar", "nothing": "säger inget", "stands": "gäller",
-        "yes": "ja", "no": "nej", "unknown": "okänt",
-        "disclosed": "lämnas ut", "withheld": "lämnas inte ut", "at": "tidpunkt", "policy": "regler", "snapshot": "samtycken",
+        "permitted": "tillåts", "denied": "nekas",
+        "if": "Det skulle tillåtas om", "if-all": "Det skulle tillåtas om allt detta gällde",
+        "never": "Inget samtycke och ingen hävning skulle tillåta det.", "do": "Att göra",
+        "looked": "Det som prövades", "found": "Det som skulle ha skickats",
+        "permit": "tillåter", "deny": "nekar", "nothing": "säger inget om det här",
+        "stands": "gäller; det behöver inte namnge mottagaren",
+        "yes": "ja", "no": "nej", "unknown": "okänt", "actor": "mottagare", "purpose": "ändamål", "action": "handling",
+        "type": "typ", "code": "kod", "label": "etikett", "data": "uppgift", "dataPeriod": "uppgifternas tid",
+        "disclosed": "Lämnas ut", "withheld": "Lämnas inte ut", "by": "stängt av",
+        "at": "Prövat för", "policy": "regler", "snapshot": "samtycken",
     },
 }  # fmt: skip
 
@@ -153,7 +192,7 @@ _WORDS = {
 def _for_missing(missing: Missing, decision: Decision, recipient: str) -> tuple[str, dict[str, str]]:
     """The one thing that is wrong with the consent that came nearest; if there is more, a new consent."""
     if missing.nearest is not None and missing.alone:
-        name = {"rule": missing.nearest.directive.name}
+        name = {"rule": missing.nearest.directive.name, "kind": missing.kind}
         match missing.reason:
             case Reason.CONSENT_FOR_ANOTHER:
                 return "name-recipient", name | {"recipient": recipient}
@@ -161,6 +200,8 @@ def _for_missing(missing: Missing, decision: Decision, recipient: str) -> tuple[
                 return "hold-now", name | {"now": decision.now.isoformat()}
             case Reason.CONSENT_OTHER_PURPOSE:
                 return "cover-purpose", name | {"purpose": ", ".join(each for _, each in decision.request.purposes)}
+    if not missing.named:
+        return "hold-consent", {"kind": missing.kind}
     return "give-consent", {"kind": missing.kind, "recipient": recipient}
 
 
@@ -169,9 +210,24 @@ def _closes_all(found: Finding) -> bool:
     return closes is None or Category.ADMINISTRATIVE in closes
 
 
-def _change(code: str, named: dict[str, str]) -> dict[str, Any]:
+_ABOUT = {
+    "repair-consent": Reason.CONSENT_UNINTERPRETABLE,
+    "end-refusal": Reason.CONSENT_REFUSED,
+    "name-recipient": Reason.CONSENT_FOR_ANOTHER,
+    "hold-now": Reason.CONSENT_EXPIRED,
+    "cover-purpose": Reason.CONSENT_OTHER_PURPOSE,
+    "hold-consent": Reason.NO_CONSENT,
+    "give-consent": Reason.NO_CONSENT,
+}
+"""The reason that a change would remove: its paragraph of law is the change's. Blocks have theirs by kind."""
+
+
+def _change(code: str, named: dict[str, str], policy: str) -> dict[str, Any]:
     said = {language: sentence.format_map(named) for language, sentence in _changes()[code].items()}
-    return {"code": code, "en": said["en"], "named": dict(sorted(named.items())), "sv": said["sv"]}
+    kind = named["kind"]
+    reason = _ABOUT.get(code) or (Reason.BLOCKED_INNER if kind == BlockKind.INNER else Reason.BLOCKED_OUTER)
+    paragraph = "" if policy == GENERIC else law(reason, kind)
+    return {"code": code, "en": said["en"], "law": paragraph, "named": dict(sorted(named.items())), "sv": said["sv"]}
 
 
 @lru_cache(maxsize=1024)
