@@ -336,8 +336,9 @@ def _patient_reference(consent, chance):
     consent["patient" if "scope" in consent else "subject"] = copy.deepcopy(chance.choice(BAD_REFERENCES))
 
 
-def _giver_reference(consent, chance):
-    consent["performer" if "scope" in consent else "grantor"] = [copy.deepcopy(chance.choice(BAD_REFERENCES))]
+def _giver(consent, chance):
+    bad = chance.choice([[], [{}], {"reference": "Patient/1"}, ["Patient/1"], [{"reference": "Patient/1"}, []], None])
+    consent["performer" if "scope" in consent else "grantor"] = copy.deepcopy(bad)
 
 
 def _policy(consent, chance):
@@ -404,7 +405,7 @@ BROKEN = {
     "actor": _set("actor", [{}], [{"role": {"text": "recipient"}}], [], {"reference": {"reference": "Organization/1"}}, None, [None]),
     "reference of an actor": _actor_references,
     "reference of the patient": _patient_reference,
-    "reference of a giver": _giver_reference,
+    "giver": _giver,
     "no patient": _drop("patient", "subject"),
     "policy": _policy,
     "opposite policy rule": _set_top("policyRule", {"coding": [{"system": ACT_CODE, "code": each} for each in ("OPTIN", "OPTOUT")]}),

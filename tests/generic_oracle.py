@@ -214,12 +214,12 @@ def of_somebody_else(asked):
 
 
 def replaces(consent, asked):
-    """Whether it counts among those of which the newest permits: the patient's word, unless it is somebody else's."""
+    """Whether it counts among those of which the newest permits: this patient's own word."""
     if consent.get("status") == "entered-in-error" or dated(consent)[0] > asked["now"]:
         return False
     patients = [consent[name] for name in ("patient", "subject") if name in consent]
-    others = bool(patients) and all(same(patient, asked["patient"], asked) == "no" for patient in patients)
-    return not others and given_by_patient(consent, asked)
+    own = any(same(patient, asked["patient"], asked) == "yes" for patient in patients)
+    return own and given_by_patient(consent, asked)
 
 
 def rivals(one, other):
@@ -447,7 +447,7 @@ def normal(reference):
 @functools.cache
 def _normal(reference):
     if reference.lower().startswith("urn:") and len(reference) > 4 and not re.search(r"\s", reference):
-        return "urn", None, reference.lower()
+        return "urn", None, reference.lower() if reference.lower().startswith("urn:uuid:") else reference
     if found := RESTFUL.fullmatch(reference):
         scheme, host, path, kind, own = found.groups()
         return "thing", scheme and f"{scheme.lower()}://{host.lower()}{path}", f"{kind}/{own}"
