@@ -150,6 +150,8 @@ async def _killed_while_sending(folder, wanted):
         async with stage.local_system() as client:
             ends = await client.ended(list(accepted.values()))
         assert {end.state for end in ends.values()} == {"delivered"}
+        told = await stage.entries(accepted.values())
+        assert {told.get(message) for message in accepted.values()} == {"completed"}
         return await stage.held(), accepted
 
 
@@ -165,7 +167,9 @@ def _signal_in(message):
 
 def _end_leases(folder):
     with Store.open(folder / "koord.sqlite", load_keys(folder / "store.keys")) as store:
-        store.write(lambda tx: tx.run("UPDATE lane SET lease_until = 1 WHERE lease_until IS NOT NULL")).result()
+        for table in ("lane", "journal_entry"):
+            statement = f"UPDATE {table} SET lease_until = 1 WHERE lease_until IS NOT NULL"
+            store.write(lambda tx, statement=statement: tx.run(statement)).result()
 
 
 def _demo(folder, arguments):
