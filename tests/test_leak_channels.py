@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 import pytest
 import strategies
 from consent_worlds import OTHER_PROVIDER, actor, block, business, consent, good_consents, person, recipient, signal
-from gate_world import FORMS, JUNE, OUTSIDE, SENT, clear, gate, mapper, slow
+from gate_world import FORMS, JUNE, OUTSIDE, SENT, clear, gate, mapper, put, slow
 from hypothesis import given
 from hypothesis import strategies as st
 from leak_seeds import SEEDS
@@ -28,9 +28,11 @@ from lxml import etree
 
 from adapter import domain as d
 from adapter.consent import gate as module
+from adapter.consent import notice as notices
 from adapter.consent import policy
 from adapter.consent.decide import Reason
 from adapter.consent.gate import Cleared
+from adapter.consent.notice import Notice
 from adapter.dates import Moment
 from adapter.mapping import Mapper
 from adapter.wire import json, xml
@@ -43,6 +45,7 @@ HERE, SERVICE, OUT, DECIDE = (
 )
 ALONE = (HERE, "test_two_worlds_that_differ_only_in_what_is_denied_look_the_same")
 LISTED = (HERE, "test_a_leak_in_a_place_that_is_not_listed_is_stopped_before_it_leaves")
+NOTICE = (HERE, "test_a_notice_tells_that_a_consent_has_ended_and_nothing_of_what_it_said")
 READ = (SERVICE, "test_a_reader_cannot_tell_two_worlds_apart_that_differ_in_what_it_may_not_have")
 PUSHED = (SERVICE, "test_no_receiver_can_tell_two_worlds_apart_that_differ_in_what_it_may_not_have")
 
@@ -69,7 +72,7 @@ CHANNELS = {
     20: ("ETag, Content-Length, compression ratio", ALONE, READ),
     21: ("timing", (HERE, "test_the_gate_takes_the_same_steps_in_both_worlds"), READ),
     22: ("logs, traces, metric labels, tracebacks, URLs in access logs, temporary files", ALONE, READ),
-    23: ("retries, dead letters, notifications, batch answers", ALONE, PUSHED),
+    23: ("retries, dead letters, notifications, batch answers", ALONE, PUSHED, NOTICE),
     24: (
         "caches: other recipient, other purpose, after withdrawal or block",
         (SERVICE, "test_what_was_read_before_is_not_given_after_a_withdrawal_or_a_block_nor_to_another"),
@@ -295,6 +298,60 @@ def test_neither_the_moment_nor_how_long_a_consent_lasts_is_told(kind, form):
             found.append(clear(world.record, to, consents=lasting, now=at))
         _assert_same(found[0], found[1])
         _assert_same(found[0], found[2])
+
+
+# notices
+
+
+def notified(to, world):
+    """The notice that a consent has been withdrawn, sent to one who has been sent something on it."""
+    ended = consent(
+        "collaborate",
+        "c2",
+        state="withdrawn",
+        patient=person(family_name=world.secret),
+        recipient=actor("kommun"),
+        withdrawn=d.Withdrawal(on=Moment("2026-02-01"), by="patient", reason=world.secret),
+    )
+    asked = {"destination": to, "now": JUNE, "request_id": "r-1", "correlation_id": "c-1"}
+    about = Notice("6a4f2c0e-0b1b-4c39-9a64-b3f1f8f9e0a1", business("c2"), (("Task", business("i1")),), JUNE)
+    snapshot = policy.Snapshot(ended.patient.identity, 7, (*world.consents, ended), world.blocks)
+    return gate().notice(about, ended, snapshot=snapshot, **asked)
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", [kind for kind in SENT if kind != "patient"])
+def test_a_notice_tells_that_a_consent_has_ended_and_nothing_of_what_it_said(kind, form, difference):
+    to = recipient(kind, format=form)
+    one, other = worlds(kind, difference, to=to)[0]
+    _assert_same(notified(to, one), notified(to, other))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("place", ["description", "for", "focus.display", "note", "reasonCode", "meta"])
+def test_a_notice_that_says_more_is_stopped(place, form, monkeypatch):
+    to = recipient(format=form)
+    world, _ = worlds(to.type, "value", to=to)[0]
+    made, values = notices.bundle, {"for": {"identifier": {"value": "191212121212"}}, "meta": {"versionId": "1"}}
+    values |= {"note": [{"text": world.secret}], "reasonCode": {"text": world.secret}}
+
+    def telling(notice):
+        bundle = made(notice)
+        put(place, values.get(place, world.secret), "Task")([each["resource"] for each in bundle["entry"]])
+        return bundle
+
+    assert isinstance(notified(to, world), Cleared)
+    monkeypatch.setattr(notices, "bundle", telling)
+    assert notified(to, world).reason in {Reason.UNEXPECTED_CONTENT, Reason.INVALID_CONTENT}
+
+
+def test_a_notice_goes_to_nobody_who_is_not_on_the_closed_list_and_fails_closed(monkeypatch):
+    world, _ = worlds("kommun", "value", to=recipient("kommun"))[0]
+    for nobody in (recipient("granne"), recipient("kommun", organisation_number=None)):
+        assert notified(nobody, world).reason is Reason.UNKNOWN_RECIPIENT
+    monkeypatch.setattr(notices, "bundle", lambda _: 1 / 0)
+    assert notified(recipient("kommun"), world).reason is Reason.GATE_ERROR
 
 
 # the proof proved: leaks planted in the gate
