@@ -15,6 +15,7 @@ import json as standard_json
 import logging
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import strategies
@@ -84,7 +85,11 @@ CHANNELS = {
         (SERVICE, "test_a_request_to_a_peer_tells_nothing_but_the_bytes_and_the_ids"),
     ),
     26: ("other patients in the bundle, Patient.link, RelatedPerson", ALONE, LISTED),
-    27: ("another region's consent or policy", (HERE, "test_what_another_provider_holds_changes_nothing"), READ),
+    27: (
+        "another region's consent or policy",
+        (HERE, "test_what_another_provider_holds_changes_nothing"),
+        (SERVICE, "test_another_regions_consent_counts_for_nothing_unless_a_leak_is_planted"),
+    ),
     28: ("the Consent resource itself: its denials name actors", ALONE, LISTED),
     29: (
         "parser differentials: duplicate keys, NaN, byte order mark, surrogates, depth, XML and JSON",
@@ -406,10 +411,11 @@ def test_an_exception_that_quotes_what_it_read_tells_nothing(kind):
 def test_every_channel_has_its_tests_and_a_planted_leak():
     assert list(CHANNELS) == list(range(1, 32))
     modules = {name: importlib.import_module(name) for name in (HERE, SERVICE, DECIDE)}
+    page = (Path(__file__).parent.parent / "docs" / "leak-channels.md").read_text("utf-8")
     service = modules[SERVICE]
     planted = {seed.channel for seeds in (SEEDS, service.SEEDS, service.PUSH_SEEDS) for seed in seeds.values()}
     for number, (words, *tests) in CHANNELS.items():
-        assert words
+        assert f"| {number} | {words} |" in page
         assert tests
         assert all(callable(getattr(modules[module], test)) for module, test in tests), number
     # of 27 the leak is planted where it is tested
