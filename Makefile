@@ -2,13 +2,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format bench lock definitions docs clean
+.PHONY: demo test proof mutants check format bench lock definitions docs clean
 
 demo: .venv/ready
 	@$(BIN)/koord demo
 
 test: .venv/ready
 	@$(BIN)/python -m pytest
+
+# The long form of the consent decisions' differential tests: about twenty minutes on two cores. See docs/proof.md.
+proof: .venv/ready
+	@$(BIN)/python tests/proof.py
+
+# One small fault at a time in the gate's own modules: about an hour on two cores. See docs/mutants.md.
+mutants: .venv/ready
+	@$(BIN)/python tests/mutants.py
 
 check: .venv/ready
 	@$(BIN)/ruff check .
