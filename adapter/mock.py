@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 import click
 
 from adapter.certs import peer_identity
+from adapter.consent import notice
 from adapter.errors import AdapterError, Denied, Fault, Invalid
 from adapter.settings import Limits, Server, ServerTls
 from adapter.transport.outcome import operation_outcome
@@ -190,8 +191,17 @@ def _transaction(arrived: Received) -> dict[str, Any]:
 
 
 def _transaction_response(transaction: Mapping[str, Any]) -> dict[str, Any]:
-    entries = [{"response": {"status": "201 Created"}} for _ in transaction.get("entry", ())]
+    entries = [
+        _taken(entry.get("resource")) | {"response": {"status": "201 Created"}}
+        for entry in transaction.get("entry", ())
+    ]
     return {"resourceType": "Bundle", "type": "transaction-response"} | ({"entry": entries} if entries else {})
+
+
+def _taken(resource: Any) -> dict[str, Any]:
+    """What is answered of what was taken: nothing; but to a notice that a consent no longer holds, that we have stopped."""
+    is_notice = isinstance(resource, dict) and notice.is_notice(resource)
+    return {"resource": notice.answered(resource)} if is_notice else {}
 
 
 def _arrived(scope: Scope, sender: str, headers: Mapping[str, str], body: bytes) -> Received:

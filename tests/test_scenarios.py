@@ -18,11 +18,11 @@ from adapter.certs import Credential
 from adapter.dates import STOCKHOLM, Moment
 from adapter.demo import cast, scenario
 from adapter.demo.judging import Held, judge, last_words, readings
-from adapter.demo.playing import Ended, HandedOver, play
+from adapter.demo.playing import Ended, HandedOver, Notified, play
 from adapter.errors import AdapterError, Misconfigured
 from adapter.flows import Adapter, Dispatcher, accept
 from adapter.settings import JOURNAL, Settings
-from adapter.store import destinations, quarantine
+from adapter.store import destinations, quarantine, withdrawals
 from adapter.transport.memory import Memory
 from adapter.validation import validate
 
@@ -52,7 +52,12 @@ class InProcess:
             accepted = await accept(self.adapter, document, caller="test")
         except AdapterError as error:
             return HandedOver(refused=error.first.code)
-        return HandedOver(tuple(message["id"] for message in accepted.answer["messages"]))
+        return HandedOver(
+            tuple(message["id"] for message in accepted.answer["messages"]),
+            notified=tuple(
+                Notified(each["to"], each["id"], each["message"] or "") for each in accepted.answer["notified"]
+            ),
+        )
 
     async def pause(self, recipient):
         await self.adapter.store.write(
@@ -63,6 +68,10 @@ class InProcess:
         await self.adapter.store.write(
             destinations.resume, recipient, who="test", why="scenario", now=self.adapter.clock()
         )
+
+    async def acknowledged(self):
+        orders = await self.adapter.store.read(withdrawals.listed)
+        return frozenset(each.id for each in orders if each.state(self.adapter.clock()) == "acknowledged")
 
     async def ended(self, messages):
         await self.dispatcher.drain()

@@ -14,7 +14,7 @@ from uuid import uuid4
 import httpx
 
 from adapter.certs import Credential
-from adapter.demo.playing import Ended, HandedOver
+from adapter.demo.playing import Ended, HandedOver, Notified
 from adapter.errors import Fault, PeerFault
 from adapter.wire import json
 
@@ -46,7 +46,10 @@ class Client:
             return HandedOver(refused=_code(answer))
         if status != 202:
             raise _unexpected("/records", status)
-        return HandedOver(tuple(message["id"] for message in answer["messages"]))
+        return HandedOver(
+            tuple(message["id"] for message in answer["messages"]),
+            notified=tuple(Notified(each["to"], each["id"], each["message"] or "") for each in answer["notified"]),
+        )
 
     async def pause(self, recipient: str) -> None:
         await self._act(f"/destinations/{recipient}/pause")
@@ -65,6 +68,10 @@ class Client:
             if not waiting or time.monotonic() > deadline:
                 return found
             await asyncio.sleep(_LOOK_S)
+
+    async def acknowledged(self) -> frozenset[str]:
+        answer = await self._got("/withdrawals?state=acknowledged")
+        return frozenset(each["id"] for each in answer["withdrawals"])
 
     async def changes(self) -> list[dict[str, Any]]:
         """Everything in the change feed: what peers have sent, as records."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import html
 import re
 from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
 
 from adapter.consent.inspection import leaves
-from adapter.demo.playing import Played, Sent
-from adapter.demo.scenario import Expectation, Outcome, normalised
+from adapter.demo.playing import Notified, Played, Sent
+from adapter.demo.scenario import Expectation, Notice, Outcome, normalised
 from adapter.domain import Category, Record, read_record
 from adapter.errors import AdapterError
 from adapter.mapping import Mapper, Permission, Traced
@@ -55,7 +55,7 @@ class Held:
 class Row:
     """
     One scenario for one recipient. ``received``: the recipient holds something of it; ``left_out`` as in ``Expectation``,
-    for what it holds; ``problems``: what is not as the scenario says.
+    for what it holds; ``problems``: what is not as the scenario says; ``notice`` as in ``Expectation``.
     """
 
     scenario: str
@@ -65,6 +65,7 @@ class Row:
     received: bool
     left_out: tuple[str, ...]
     problems: tuple[str, ...]
+    notice: Notice = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,9 @@ def _row(played: Played, expected: Expectation, held: Sequence[Held], mapper: Ma
         problems.append(f"left out: {_list(left_out)}, expected: {_list(expected.left_out)}")
     if [normalised(bundle) for bundle in bundles] != played.scenario.expected(expected.recipient, played.now):
         problems.append(f"holds something else than expected/{expected.recipient}.json")
+    notice = _notice(played, expected.recipient, {message.request_id for message in held})
+    if _REACHED.index(notice) < _REACHED.index(expected.notice) or (notice and not expected.notice):
+        problems.append(f"notice of withdrawal: {notice or 'none'}, expected: {expected.notice or 'none'}")
     return Row(
         played.scenario.name,
         expected.recipient,
@@ -199,7 +203,16 @@ def _row(played: Played, expected: Expectation, held: Sequence[Held], mapper: Ma
         bool(arrived),
         tuple(sorted(left_out)),
         tuple(problems),
+        notice,
     )
+
+
+def _notice(played: Played, recipient: str, held: Collection[str]) -> Notice:
+    """How far the notices to a recipient have come, all of them: what it does not hold counts for nothing."""
+    told = [each for each in played.notified if each.recipient == recipient]
+    if not told or not all(_request_id(each) in held for each in told):
+        return ""
+    return "acknowledged" if all(each.acknowledged for each in told) else "delivered"
 
 
 def _end(sent: Sent) -> tuple[Outcome, str]:
@@ -223,6 +236,7 @@ def _is_lost(sent: Sent, held: Sequence[Held]) -> bool:
 
 def _leaks(recipient: str, held: Sequence[Held], played: Sequence[Played]) -> Iterator[str]:
     known = {_request_id(each) for one in played for each in one.sent if _end(each)[0] == "delivered"}
+    known |= {_request_id(each) for one in played for each in one.notified if each.recipient == recipient}
     texts = [readings(message) for message in held]
     yield from (f"{recipient} holds a message that nobody sent" for message in held if message.request_id not in known)
     for one in played:
@@ -236,13 +250,13 @@ def _surprises(played: Sequence[Played]) -> Iterator[str]:
     for one in played:
         foreseen = {expected.recipient for expected in one.scenario.expectations}
         yield from (
-            f"{one.scenario.name}: says nothing about {each.recipient}"
-            for each in one.sent
-            if each.recipient not in foreseen
+            f"{one.scenario.name}: says nothing about {recipient}"
+            for recipient in (*(each.recipient for each in one.sent), *(each.recipient for each in one.notified))
+            if recipient not in foreseen
         )
 
 
-def _request_id(sent: Sent) -> str:
+def _request_id(sent: Sent | Notified) -> str:
     return sent.ended.request_id if sent.ended else ""
 
 
@@ -262,6 +276,8 @@ def _list(categories: set[Category] | frozenset[Category]) -> str:
     return ", ".join(sorted(categories)) or "nothing"
 
 
+_REACHED: Final[tuple[Notice, ...]] = ("", "delivered", "acknowledged")
+"""How far a notice can come; further than a scenario expects is well."""
 _DEPTH: Final = 3
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}", re.ASCII)
 _ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})", re.ASCII)

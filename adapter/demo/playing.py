@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -13,20 +13,35 @@ State = Literal["queued", "delivered", "withheld", "blocked", "dead"]
 
 
 @dataclass(frozen=True, slots=True)
-class HandedOver:
-    """The answer to a submission: the messages it became, in the order of ``send``, or the code of its refusal."""
-
-    messages: tuple[str, ...] = ()
-    refused: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
     """How a message ended, or "queued" if it has not. ``request_id``: under which its recipient would know it."""
 
     state: State
     reason: str
     request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """A notice that a consent no longer holds, by its id and that of its message. ``acknowledged``: its recipient has stopped."""
+
+    recipient: str
+    id: str
+    message: str
+    ended: Ended | None = None
+    acknowledged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """
+    The answer to a submission: the messages it became, in the order of ``send``, or the code of its refusal. ``notified``:
+    who is told that a consent no longer holds.
+    """
+
+    messages: tuple[str, ...] = ()
+    refused: str = ""
+    notified: tuple[Notified, ...] = ()
 
 
 class LocalSystem(Protocol):
@@ -40,6 +55,10 @@ class LocalSystem(Protocol):
 
     async def ended(self, messages: Sequence[str]) -> Mapping[str, Ended]:
         """Wait until they have ended, as long as that makes sense; then say how."""
+        ...
+
+    async def acknowledged(self) -> frozenset[str]:
+        """The notices, by id, whose recipients have said that they stopped."""
         ...
 
 
@@ -56,53 +75,68 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A scenario that was played at ``now``: all that it sent, in order."""
+    """A scenario that was played at ``now``: all that it sent, in order, and who was told that a consent no longer holds."""
 
     scenario: Scenario
     now: datetime
     sent: tuple[Sent, ...]
+    notified: tuple[Notified, ...] = ()
 
 
 async def play(scenario: Scenario, system: LocalSystem, now: datetime) -> Played:
     """Take every step; at the end, wait until all messages have ended."""
-    records: dict[str, Mapping[str, Any]] = {}
-    sent: list[Sent] = []
+    course = _Course(scenario, system, now)
     for step in scenario.steps:
-        sent += await _take(step, scenario, system, now, records, sent)
-    ends = await system.ended([each.message for each in sent if each.message])
+        await course.take(step)
+    ends = await course.ended()
+    acknowledged = await system.acknowledged() if course.notified else frozenset[str]()
     return Played(
         scenario,
         now,
-        tuple(Sent(each.recipient, each.record, each.message, each.refused, ends.get(each.message)) for each in sent),
+        tuple(replace(each, ended=ends.get(each.message)) for each in course.sent),
+        tuple(
+            replace(each, ended=ends.get(each.message), acknowledged=each.id in acknowledged)
+            for each in course.notified
+        ),
     )
 
 
-async def _take(  # noqa: PLR0913, PLR0917  one step, with all that was before it
-    step: Step,
-    scenario: Scenario,
-    system: LocalSystem,
-    now: datetime,
-    records: dict[str, Mapping[str, Any]],
-    before: Sequence[Sent],
-) -> Sequence[Sent]:
-    if step.pause:
-        await system.pause(step.pause)
-    elif step.resume:
-        await system.resume(step.resume)
-    elif step.wait:
-        await system.ended([each.message for each in before if each.message])
-    elif step.submit:
-        document = scenario.submission(step.submit, now)
-        records |= {_key(record["id"]): record for record in document["records"]}
-        answer = await system.submit(document)
-        wanted = list(_wanted(document, records))
+@dataclass
+class _Course:
+    """A scenario while it is played, with all that came of the steps before."""
+
+    scenario: Scenario
+    system: LocalSystem
+    now: datetime
+    records: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    sent: list[Sent] = field(default_factory=list)
+    notified: list[Notified] = field(default_factory=list)
+
+    async def take(self, step: Step) -> None:
+        if step.pause:
+            await self.system.pause(step.pause)
+        elif step.resume:
+            await self.system.resume(step.resume)
+        elif step.wait:
+            await self.ended()
+        elif step.submit:
+            await self._submit(self.scenario.submission(step.submit, self.now))
+
+    async def ended(self) -> Mapping[str, Ended]:
+        """How everything ended that was accepted so far."""
+        messages = [*(each.message for each in self.sent), *(each.message for each in self.notified)]
+        return await self.system.ended([message for message in messages if message])
+
+    async def _submit(self, document: dict[str, Any]) -> None:
+        self.records |= {_key(record["id"]): record for record in document["records"]}
+        answer = await self.system.submit(document)
+        wanted = list(_wanted(document, self.records))
+        self.notified += answer.notified
         if answer.refused:
-            return [Sent(recipient, record, refused=answer.refused) for recipient, record in wanted]
-        return [
-            Sent(recipient, record, message)
-            for (recipient, record), message in zip(wanted, answer.messages, strict=True)
-        ]
-    return ()
+            self.sent += [Sent(recipient, record, refused=answer.refused) for recipient, record in wanted]
+        else:
+            messages = zip(wanted, answer.messages, strict=True)
+            self.sent += [Sent(recipient, record, message) for (recipient, record), message in messages]
 
 
 def _wanted(

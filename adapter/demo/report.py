@@ -101,7 +101,8 @@ class Report:
     def _why(self, row: Row) -> str:
         if row.outcome != "delivered":
             return row.reason
-        return f"{self._said['without']} {', '.join(row.left_out)}" if row.left_out else self._said["complete"]
+        got = f"{self._said['without']} {', '.join(row.left_out)}" if row.left_out else self._said["complete"]
+        return f"{got}; {self._said['notice']}: {self._said[row.notice]}" if row.notice else got
 
 
 def as_json(verdict: Verdict) -> str:
@@ -148,6 +149,8 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "leaked": "leaked",
         "without": "without",
         "complete": "complete",
+        "notice": "notice of withdrawal",
+        "acknowledged": "acknowledged",
         "entries": "Entries in the sender's own journal",
         "of": "of",
         "good": "Every outcome is as its scenario says.",
@@ -166,6 +169,8 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "leaked": "läckt",
         "without": "utan",
         "complete": "fullständigt",
+        "notice": "besked om återkallelse",
+        "acknowledged": "bekräftat",
         "entries": "Anteckningar i avsändarens egen journal",
         "of": "av",
         "good": "Varje utfall är som scenariot säger.",

@@ -28,6 +28,10 @@ Outcome = Literal["delivered", "withheld", "refused"]
 """What becomes of a record for a recipient: it arrives; the gate keeps it; it is not even accepted."""
 
 
+Notice = Literal["", "delivered", "acknowledged"]
+"""A notice of withdrawal: none; it arrives; its recipient also answers that it has stopped using what it got."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -54,6 +58,7 @@ class Expectation(_Part):
     """
     What becomes of everything in the scenario for one recipient. ``reason``: the stable code. ``left_out``: the categories
     of what was sent that the recipient does not get, in whole or in part. ``canaries``: text that must never reach it.
+    ``notice``: how far a notice that a consent no longer holds comes at least, if the recipient is to have one.
     """
 
     recipient: str
@@ -61,6 +66,7 @@ class Expectation(_Part):
     reason: str = ""
     left_out: frozenset[Category] = frozenset()
     canaries: tuple[str, ...] = ()
+    notice: Notice = ""
 
     @model_validator(mode="after")
     def _says_why(self) -> Self:
