@@ -153,6 +153,7 @@ def test_a_representatives_number_stands_in_its_own_place():
     related = {"resourceType": "RelatedPerson", "id": "a", "identifier": [{"value": OTHERS}]}
     assert whys(related, permitted=frozenset()) == []
     assert whys(related | {"name": [{"text": OTHERS}]}) == [NUMBER]
+    assert whys(related | {"identifier": [{"value": OWN}]}, permitted=frozenset()) == [NUMBER]
 
 
 @pytest.mark.parametrize("sign", ["\u200b", "\u0301", "\u00ad"])

@@ -140,8 +140,6 @@ class _Package:
 
     def _tells_a_number(self, kind: str, inner: str, value: str) -> bool:
         """Text with the patient's number, or shaped like anyone's, outside the places that are for it."""
-        if inner == "identifier.value" and kind == "RelatedPerson":
-            return False
         if (inner == "identifier.value" and kind == "Patient") or inner in _OF_THE_PATIENT:
             return not self.identity or _bare(value) != self.own_number
         if (len(value) < _SHORTEST and value.isascii()) or _UUID.fullmatch(value):
@@ -162,7 +160,7 @@ _SHORTEST = 10
 _LINKS = ("reference", "request.url", "fullUrl")
 _OF_THE_PATIENT = {f"{name}.identifier.value" for name in ("for", "subject", "patient")}
 _NUMBERS = ("identifier.value", "telecom.value")
-"""Numbers of cases and telephones may happen to look like a person's."""
+"""Numbers of cases and telephones may happen to look like a person's, and representatives have their own."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _SIGNS = re.compile(r"[^0-9A-Z]", re.ASCII)
