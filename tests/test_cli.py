@@ -480,7 +480,7 @@ def test_consents_that_are_something_else_are_refused(run):
 
 def test_the_explanation_takes_the_place_of_the_bytes(run):
     text, document = filtered(run, "--explain"), filtered(run, "--explain", "--json")
-    assert "permit (PERMITTED)" in text.text
+    assert "permitted (PERMITTED)" in text.text
     assert document.json()["decision"] == "permit"
     assert not any(word in text.text + document.text for word in PERSONAL)
     denied = filtered(run, "--explain", "--json", to="arbetsgivare:2321000016")
