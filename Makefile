@@ -10,7 +10,7 @@ demo: .venv/ready
 test: .venv/ready
 	@$(BIN)/python -m pytest
 
-# The long form of the consent decisions' differential tests: about twenty minutes on two cores. See docs/proof.md.
+# The long form of the consent decisions' differential tests: up to an hour. See docs/proof.md.
 proof: .venv/ready
 	@$(BIN)/python tests/proof.py
 

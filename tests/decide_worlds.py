@@ -232,7 +232,7 @@ def _inside(form, release):
             {**({"type": child["effect"]} if release == "R4" else {}), **_inside(child, release)}
             for child in form["children"]
         ]
-    return provision or {"extension": [{"url": "https://region.example/about", "valueString": "everything"}]}
+    return provision
 
 
 # what is wrong with some
@@ -415,7 +415,7 @@ BROKEN = {
     "concepts": lambda consent, chance: _set(chance.choice(["code", "action"]), *BAD_CONCEPTS)(consent, chance),
     "data": _set("data", [], [{}], [{"meaning": "near", "reference": {"reference": "Observation/1"}}], [{"meaning": "instance"}],
                  [{"meaning": "instance", "reference": {"display": "this"}}], {"meaning": "instance"}, None),
-    "provisions": _set("provision", [], {}, None, [None], "all", [{}]),
+    "provisions": _set("provision", [], {}, None, [None], "all", ["all"]),
     "a provision of the other release": lambda consent, chance: _set(
         "resourceType" if "scope" in consent else "class", [CODINGS["types"][0]])(consent, chance),
     "unknown element": _set("recipient", [{"reference": "Organization/1"}]),

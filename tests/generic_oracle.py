@@ -7,10 +7,12 @@ data_period and children. Where it and the product differ, one of them is wrong.
 
 Where the rules leave something open, this takes the stricter reading:
 
-* A refused consent denies if it may be this patient's: a patient that is missing or cannot be compared is not another's.
+* A patient who is missing, contained or known by a display only refuses the consent; one who cannot be compared leaves a source of
+  denial. Only what is surely this patient's own word permits, or replaces another consent with the same identifier.
 * Elements that no release knows, empty arrays and objects, nulls, and concepts without a code may narrow or widen what a consent
-  says; a consent that has one on the way to its rules is refused. So is every policy address, since generic knows none.
-* A permission given by somebody else than the patient, even if only among others, needs a verification, and no failed one.
+  says; one that has them on the way to its rules is refused. (An empty R5 provision is an exception without limits.) So is every
+  policy address.
+* A proxy is a related person who does not ask, with verifications that all say yes.
 * Of two consents with a shared identifier whose dates cannot tell which is newer, each permits only what the other does too.
 * A relative reference is equal to an absolute one with the same type and id; two absolute ones at different servers are not.
   A urn: can be compared with another only; identifiers within one system only.
@@ -124,7 +126,7 @@ def release(consent):
 def out(consent, asked):
     """Inactive, another patient's, dated later, or past or not begun; unless something changes its whole meaning."""
     form = release(consent)
-    known = STATUS[form] if form else STATUS["R4"] | STATUS["R5"]
+    known = STATUS[form] if form else STATUS["R4"] & STATUS["R5"]
     status = consent.get("status")
     if isinstance(status, str) and status in known and status != "active":
         return True
@@ -214,8 +216,8 @@ def of_somebody_else(asked):
 
 
 def replaces(consent, asked):
-    """Whether it counts among those of which the newest permits: this patient's own word."""
-    if consent.get("status") == "entered-in-error" or dated(consent)[0] > asked["now"]:
+    """Whether it counts among those of which the newest permits: this patient's own word, once it is given."""
+    if consent.get("status") in ("draft", "proposed", "entered-in-error") or dated(consent)[0] > asked["now"]:
         return False
     patients = [consent[name] for name in ("patient", "subject") if name in consent]
     own = any(same(patient, asked["patient"], asked) == "yes" for patient in patients)
@@ -330,7 +332,7 @@ def children_of(provisions, form, effect, level):
     if level > 8:
         raise Refused
     children = []
-    for child in objects(provisions):
+    for child in objects(provisions, empty=form == "R5"):
         if form == "R5":
             children.append(rule_of(child, form, "deny" if effect == "permit" else "permit", level))
         elif child.get("type") in ("permit", "deny"):
@@ -399,9 +401,13 @@ def only(element, names_known):
         raise Refused
 
 
-def objects(value):
-    """A list of at least one object, none of them empty."""
-    if not isinstance(value, list) or not value or not all(isinstance(each, dict) and each for each in value):
+def objects(value, *, empty=False):
+    """A list of at least one object, none of them empty unless that says something."""
+    if (
+        not isinstance(value, list)
+        or not value
+        or not all(isinstance(each, dict) and (each or empty) for each in value)
+    ):
         raise Refused
     return value
 
