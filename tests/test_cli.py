@@ -486,7 +486,7 @@ def test_the_explanation_takes_the_place_of_the_bytes(run):
     denied = filtered(run, "--explain", "--json", to="arbetsgivare:2321000016")
     assert denied.code == 5
     assert denied.json()["reason"] == "CONSENT_FOR_ANOTHER"
-    assert "nekar" in filtered(run, "--explain", "--language", "sv", to="arbetsgivare:2321000016").text
+    assert "nekas" in filtered(run, "--explain", "--language", "sv", to="arbetsgivare:2321000016").text
 
 
 def test_the_patient_gets_everything(run):
