@@ -38,23 +38,25 @@ class Seen:
 
 
 class Watched(Memory):
-    """Receivers in memory; every send is noted as it begins and judged when it ends. ``hold`` lets one wait on the way."""
+    """
+    Receivers in memory. Every send is noted as it begins, by the consents that it rests on (a notice: none), and when it has
+    ended. ``holding``: what the next ones wait for on their way.
+    """
 
     def __init__(self, destinations):
         super().__init__(destinations)
         self.seen: list[Seen] = []
-        self.begun: list[str] = []
+        self.begun: list[frozenset[str]] = []
         self.holding: deque = deque()
 
     async def send(self, cleared):
         verify(cleared)
-        self.begun.append(cleared.request_id)
+        consents = frozenset(name.rpartition("|")[2] for name, _ in cleared.consent_versions)
+        task = notice.task_in((xml.read if cleared.content_type.endswith("xml") else json.read)(cleared.body))
+        self.begun.append(frozenset() if task else consents)
         if self.holding:
             await self.holding.popleft().wait()
         receipt = await super().send(cleared)
-        reading = xml.read if cleared.content_type.endswith("xml") else json.read
-        consents = frozenset(name.rpartition("|")[2] for name, _ in cleared.consent_versions)
-        task = notice.task_in(reading(cleared.body))
         exposed = receipt.exposed
         self.seen.append(Seen(cleared.destination, consents, exposed, cleared.request_id, task, cleared.body))
         return receipt
