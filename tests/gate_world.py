@@ -71,6 +71,7 @@ def addressed_to(to):
     others = [
         actor("kommun" if to.type != "kommun" else "arbetsgivare", NUMBERS[1], UNIT.hsa_id),
         actor("arbetsformedlingen", "2321000131"),
+        actor(mine.category, "2321000131"),
     ]
     met = (d.Meeting(actor=mine, contact="Bo Ek"), *(d.Meeting(actor=each, contact="Hemlig") for each in others))
     activities = (

@@ -63,7 +63,9 @@ def _worlds(kind, to, text, count):
         return [World(intervention(), secret, tuple(_others_consents(text, count)), tuple(_blocks(count)))]
     consents = good_consents(to)
     if kind == "vard":
-        consents = [consent(categories=("identity", "name", "coordinator", "participation", "schedule", "care-provider"))]
+        consents = [
+            consent(categories=("identity", "name", "coordinator", "participation", "schedule", "care-provider"))
+        ]
     return [
         World(each, secret, (*consents, *_others_consents(text, count)))
         for each in (_intervention(kind, text, count), _plan(kind, text, count))
@@ -71,7 +73,7 @@ def _worlds(kind, to, text, count):
 
 
 def _intervention(kind, text, count):
-    unheard = [] if kind == "vard" else [d.Meeting(actor=_someone_else(kind), contact=text)] * count
+    unheard = [] if kind == "vard" else [d.Meeting(actor=each, contact=text) for each in _others(kind)] * count
     return intervention(
         note=text,
         outcome=text,
@@ -86,7 +88,7 @@ def _intervention(kind, text, count):
 
 def _plan(kind, text, count):
     heard = d.Activity(text="Möte", state="planned", actor=actor(kind))
-    unheard = d.Activity(text=text or "Stöd", state="planned", actor=_someone_else(kind))
+    unheard = [d.Activity(text=text or "Stöd", state="planned", actor=each) for each in (*_others(kind), None)]
     return plan(
         title=text or "Plan",
         text=text,
@@ -94,13 +96,14 @@ def _plan(kind, text, count):
         diagnoses=(d.Diagnosis(code="F438A", text=text),) * min(count, 1),
         sick_leave=(d.SickLeave(degree=50, period=d.Period(start=Moment("2026-03-01"))),) * count,
         patient_took_part=bool(text),
-        activities=() if kind == "vard" else (heard, *(unheard,) * count),
+        activities=() if kind == "vard" else (heard, *unheard * count),
         unit=d.Unit(hsa_id=OTHER_UNIT.hsa_id, name=text),
     )
 
 
-def _someone_else(kind):
-    return actor("kommun" if kind != "kommun" else "arbetsgivare", NUMBERS[1])
+def _others(kind):
+    """Another kind of actor, and another one of the same kind."""
+    return [actor("kommun" if kind != "kommun" else "arbetsgivare", NUMBERS[1]), actor(kind, NUMBERS[1])]
 
 
 def _others_consents(text, count):
