@@ -41,7 +41,7 @@ TESTS = {
     "decide": DECISION,
 }
 """The modules of adapter.consent that are mutated, and the tests that must notice."""
-FOCUS = "not planted_leak and not any_record and not cannot_tell and not samordningsforbund and not arbetsformedlingen and not has_its_tests"
+FOCUS = "not planted_leak and not any_record and not cannot_tell and not samordningsforbund and not arbetsformedlingen and not has_its_tests and not doctor"
 """Without what repeats a rule for one more recipient, or proves the proof."""
 ENVIRONMENT = {"HYPOTHESIS_PROFILE": "mutants", "KOORD_ORACLE_CASES": "2000"}
 
