@@ -178,23 +178,24 @@ def root_periods(consent):
 
 
 def given_by_patient(consent, asked):
-    """By the patient, or by a proxy with a verification; where no giver is named, by the patient."""
+    """By the patient, or by a proxy with a verification and nobody who asks; where no giver is named, by the patient."""
     named = {"performer", "grantor"} & consent.keys()
     givers = [giver for name in named for giver in many(consent[name])]
     if not named or any(same(giver, asked["patient"], asked) == "yes" for giver in givers):
         return True
     checks = many(consent.get("verification"))
     verified = bool(checks) and all(check.get("verified") is True for check in checks)
-    return verified and any(is_proxy(giver, asked) for giver in givers)
+    asks = any(same(giver, asked["party"], asked) == "yes" for giver in givers)
+    return verified and not asks and any(is_proxy(giver, asked) for giver in givers)
 
 
 def is_proxy(giver, asked):
-    """A related person, and not the one who asks."""
+    """A related person."""
     place = normal(giver.get("reference"))
     kinds = {resource.get("resourceType") for resource in resources_at(place, asked)}
     if place and place[0] == "thing":
         kinds.add(place[2].split("/")[0])
-    return "RelatedPerson" in kinds and same(giver, asked["party"], asked) != "yes"
+    return "RelatedPerson" in kinds
 
 
 def contradicts_itself(patient, asked):
@@ -216,8 +217,10 @@ def of_somebody_else(asked):
 
 
 def replaces(consent, asked):
-    """Whether it counts among those of which the newest permits: this patient's own word, once it is given."""
+    """Whether it counts among those of which the newest permits: this patient's own word, once it holds."""
     if consent.get("status") in ("draft", "proposed", "entered-in-error") or dated(consent)[0] > asked["now"]:
+        return False
+    if any(asked["now"] < start for start, _ in root_periods(consent)):
         return False
     patients = [consent[name] for name in ("patient", "subject") if name in consent]
     own = any(same(patient, asked["patient"], asked) == "yes" for patient in patients)

@@ -193,7 +193,7 @@ def test_a_consent_that_holds_itself_is_refused():
 # which consents speak
 
 
-@pytest.mark.parametrize("status", ["inactive", "rejected", "not-done", "draft", "proposed", "entered-in-error"])
+@pytest.mark.parametrize("status", ["inactive", "rejected", "draft", "proposed", "entered-in-error"])
 def test_only_an_active_consent_is_a_source_of_anything(status):
     for unread in ({}, {"modifierExtension": [{"url": "urn:x"}]}, {"policy": [{"uri": "urn:unknown"}]}):
         assert reason(r4({"type": "deny"}, status=status, **unread), r4(ALL, id="c2")) is PERMITTED
@@ -349,7 +349,7 @@ def test_a_recipient_is_known_by_its_groups():
 @pytest.mark.parametrize(
     ("patient", "actors", "expected"),
     [
-        ({"display": "Tolvan Tolvansson"}, {}, MISSING),
+        ({"display": "Tolvan Tolvansson"}, {}, UNREAD),
         ({"reference": "https://a.example/fhir/Patient/x"}, {}, PERMITTED),
         ({"identifier": {"system": "urn:oid:1.2.752.129.2.1.3.1", "value": "191212121212"}}, "known", PERMITTED),
         ({"reference": "#p"}, "known", PERMITTED),
@@ -364,8 +364,13 @@ def test_the_patient_is_known_by_reference_or_number(patient, actors, expected):
     assert reason(r4(ALL, patient=patient, contained=contained), actors=known) is expected
 
 
+@pytest.mark.parametrize("patient", [{"display": "Tolvan"}, {"reference": "#x"}, {}, {"reference": ["x"]}])
+def test_a_patient_that_nothing_names_is_refused(patient):
+    assert reason(r4(ALL, patient=patient)) is UNREAD
+
+
 @pytest.mark.parametrize(
-    "patient", [{"display": "Tolvan"}, {"identifier": {"system": "urn:s", "value": "7"}}, {"reference": "#x"}]
+    "patient", [{"identifier": {"system": "urn:s", "value": "7"}}, {"reference": "urn:uuid:" + "0" * 36}]
 )
 def test_a_patient_that_cannot_be_compared_may_be_this_one(patient):
     """What is not known counts as matched for a denial and as unmatched for a permission."""
@@ -375,6 +380,50 @@ def test_a_patient_that_cannot_be_compared_may_be_this_one(patient):
     assert reason(r4({"type": "deny"}, patient={"reference": "Patient/y"} | patient), r4(ALL, id="c2")) is (
         DENIED if "reference" in patient else PERMITTED
     )
+
+
+@pytest.mark.parametrize(
+    ("base", "spoken", "expected"),
+    [
+        ("deny", {"period": {"start": "2027", "end": "2026"}}, MISSING),
+        ("permit", {"provision": [{"type": "deny", "period": {"start": "2027", "end": "2026"}}]}, UNREAD),
+        ("permit", {"dataPeriod": {"start": "2027", "end": "2026"}}, UNREAD),
+    ],
+)
+def test_a_period_that_ends_before_it_begins_is_past_at_the_root_and_refused_elsewhere(base, spoken, expected):
+    assert reason(r4({"type": base, **spoken})) is expected
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"identifier": {}},
+        {"identifier": []},
+        {"identifier": [{"value": 1}]},
+        {"verification": [{}]},
+        {"verification": [{"verified": "true"}]},
+        {"policyRule": {"coding": []}},
+        {"performer": [{"reference": "Patient/x"}, []]},
+        {"performer": [{}]},
+        {"policyRule": {"coding": [{"code": "OPTOUT"}]}},
+        {"status": "not-done"},
+    ],
+    ids=str,
+)
+def test_an_odd_shape_anywhere_that_is_looked_at_is_refused(odd):
+    assert reason(r4(ALL, **odd)) is UNREAD
+
+
+def test_hosts_and_schemes_are_compared_in_one_case_and_types_are_not():
+    asked_for = {"references": ["https://fhir.region.example/R4/Organization/1"]}
+    for spelling, expected in {
+        "HTTPS://FHIR.REGION.EXAMPLE/R4/Organization/1": PERMITTED,
+        "https://fhir.region.example/r4/Organization/1": MISSING,
+        "organization/1": UNREAD,
+    }.items():
+        assert (
+            reason(r4({"type": "permit", "actor": [actor({"reference": spelling})]}), recipient=asked_for) is expected
+        )
 
 
 def test_the_data_of_another_patient_are_not_covered():

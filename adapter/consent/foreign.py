@@ -15,7 +15,16 @@ from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from adapter.consent.directives import Directive, Source, Status
-from adapter.consent.names import Names, Resolver, codings, identifier, identifiers, tells_a_person
+from adapter.consent.names import (
+    Names,
+    Resolver,
+    codings,
+    identifier,
+    identifiers,
+    is_contained,
+    is_understood,
+    tells_a_person,
+)
 from adapter.consent.provisions import (
     Form,
     Json,
@@ -124,16 +133,15 @@ _R5: Final = frozenset(
 _STATUS: Final = {
     "active": Status.ACTIVE,
     "inactive": Status.WITHDRAWN,
-    "rejected": Status.WITHDRAWN,
-    "not-done": Status.WITHDRAWN,
     "draft": Status.PROPOSED,
-    "proposed": Status.PROPOSED,
     "entered-in-error": Status.ENTERED_IN_ERROR,
 }
-_BASE: Final = {
-    ("http://terminology.hl7.org/CodeSystem/v3-ActCode", "OPTIN"): Effect.PERMIT,
-    ("http://terminology.hl7.org/CodeSystem/v3-ActCode", "OPTOUT"): Effect.DENY,
+_STATUS_OF: Final[dict[Form, dict[str, Status]]] = {
+    "R4": _STATUS | {"rejected": Status.WITHDRAWN, "proposed": Status.PROPOSED},
+    "R5": _STATUS | {"not-done": Status.WITHDRAWN},
 }
+_ACT_CODES: Final = frozenset({"http://terminology.hl7.org/CodeSystem/v3-ActCode", ""})
+_BASE: Final = {"OPTIN": Effect.PERMIT, "OPTOUT": Effect.DENY}
 _OLDEST: Final = Span(*[datetime.min.replace(tzinfo=UTC)] * 2)
 _NOBODY: Final = ActorPattern(kind="nobody")
 
@@ -197,21 +205,30 @@ class _Consent:
 
     def _status(self) -> Status:
         code = self._resource.get("status")
-        if isinstance(code, str) and code in _STATUS:
-            return _STATUS[code]
+        try:
+            known = _STATUS_OF[self._form()]
+        except RefusedError:
+            known = _STATUS
+        if isinstance(code, str) and code in known:
+            return known[code]
         self._refusals.append(Refusal.UNKNOWN_STATUS)
         return Status.ACTIVE
 
     def _of_the_patient(self) -> Answer:
         """By identifier or reference, never by display. With this reference and another number it may be this patient's."""
-        patient, given = self._reader.patient, [self._resource.get(element) for element in ("patient", "subject")]
-        named = Names()
+        patient, named, numbers = self._reader.patient, Names(), set[Coding]()
+        given = [self._resource[element] for element in ("patient", "subject") if element in self._resource]
         for reference in given:
-            if not isinstance(reference, dict | None):
+            names = self._named(reference)
+            number = identifier(reference.get("identifier")) if isinstance(reference, dict) else None
+            lost = is_contained(reference) and not any(self._contained(reference))
+            if lost or not is_understood(reference) or not names.all:
                 raise RefusedError(Refusal.MALFORMED)
-            named |= self._named(reference)
-        numbers = {identifier(each.get("identifier")) for each in given if isinstance(each, dict)} - {None}
-        comparable = {number[0] for number in numbers if number} & {system for system, _ in patient.identifiers}
+            named |= names
+            numbers |= {number} if number else set()
+        if not given:
+            raise RefusedError(Refusal.MALFORMED)
+        comparable = {system for system, _ in numbers} & {system for system, _ in patient.identifiers}
         answer = named.answer(patient)
         if answer is Answer.YES and comparable and not numbers & patient.identifiers:
             raise RefusedError(Refusal.PATIENT_AMBIGUOUS)
@@ -220,14 +237,16 @@ class _Consent:
     def _named(self, reference: Any) -> Names:
         """The names of what a Reference refers to, also inside this Consent."""
         names = self._reader.resolver.named(reference)
-        text = reference.get("reference") if isinstance(reference, dict) else None
-        contained = self._resource.get("contained")
-        if not isinstance(text, str) or not text.startswith("#") or not isinstance(contained, list):
-            return names
-        for inner in contained:
-            if isinstance(inner, dict) and inner.get("id") == text[1:]:
-                names |= Names(identifiers=identifiers(inner))
+        for inner in self._contained(reference) if is_contained(reference) else ():
+            names |= Names(identifiers=identifiers(inner))
         return names
+
+    def _contained(self, reference: Json) -> Iterator[Json]:
+        """What lies inside this Consent under the name that a Reference gives."""
+        contained = self._resource.get("contained")
+        for inner in contained if isinstance(contained, list) else ():
+            if isinstance(inner, dict) and inner.get("id") == str(reference["reference"])[1:]:
+                yield inner
 
     def _dated(self) -> Span:
         """When it was given. One without a date is older than any other."""
@@ -246,6 +265,8 @@ class _Consent:
         form = self._form()
         check_elements(self._resource, _ANYWHERE | _SHARED | (_R4 if form == "R4" else _R5))
         if self._resource.get("resourceType") != "Consent":
+            raise RefusedError(Refusal.MALFORMED)
+        if any(identifier(each) is None for each in listed(self._resource, "identifier")):
             raise RefusedError(Refusal.MALFORMED)
         self._check_policies(form)
         provisions = Provisions(form, self._reader.resolver)
@@ -271,10 +292,16 @@ class _Consent:
         provision = self._resource.get("provision")
         code = provision.get("type") if isinstance(provision, dict) else None
         base = effect(code, Refusal.AMBIGUOUS_BASE)
-        rules = {_BASE[coding] for coding in codings(self._resource.get("policyRule")) if coding in _BASE}
+        rules = {_BASE[code] for system, code in self._policy_rule() if system in _ACT_CODES and code in _BASE}
         if rules - {base}:
             raise RefusedError(Refusal.AMBIGUOUS_BASE)
         return base
+
+    def _policy_rule(self) -> Iterator[Coding]:
+        if "policyRule" in self._resource:
+            check_elements(self._resource["policyRule"], {"coding", "text"})
+            listed(self._resource["policyRule"], "coding")
+        return codings(self._resource.get("policyRule"))
 
     def _check_policies(self, form: Form) -> None:
         """A policy that is not known may say anything about how to read the rest."""
@@ -319,9 +346,12 @@ class _Consent:
         say who gave it was given by the patient.
         """
         givers = [*listed(self._resource, "performer"), *listed(self._resource, "grantor")]
-        verified = [
-            isinstance(each, dict) and each.get("verified") is True for each in listed(self._resource, "verification")
-        ]
+        verifications = listed(self._resource, "verification")
+        if not all(isinstance(each, dict) and each for each in [*givers, *verifications]):
+            raise RefusedError(Refusal.MALFORMED)
+        verified = [each.get("verified") for each in verifications]
+        if not all(isinstance(each, bool) for each in verified):
+            raise RefusedError(Refusal.MALFORMED)
         if not givers or any(self._is_same(self._reader.patient.party, giver) for giver in givers):
             return True
         proxies = [giver for giver in givers if _is_related_person(giver)]

@@ -17,7 +17,9 @@ from typing import Any, Final
 from adapter.consent.rules import ActorPattern, Answer, Coding, Party
 from adapter.sweden import IdentifierSystem, identifier_systems, luhn
 
-_LITERAL: Final = re.compile(r"(?P<server>https?://[^?#\s]+/)?(?P<name>[A-Za-z]+/[^/?#|\s]+)(?:/_history/[^/?#|\s]+)?")
+_LITERAL: Final = re.compile(
+    r"(?P<server>(?i:https?)://[^?#\s]+/)?(?P<name>[A-Z][A-Za-z]+/[^/?#|\s]+)(?:/_history/[^/?#|\s]+)?"
+)
 _OTHER_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^#\s]+")
 _ON_ANY_SERVER: Final = "./"
 _PERSONAL: Final = re.compile(
@@ -68,7 +70,9 @@ def spoken(reference: str) -> frozenset[str]:
 def asked(reference: str) -> frozenset[str]:
     """The forms of a reference that is asked for; none if it is not a reference."""
     server, name = _parts(reference)
-    return frozenset({server + name, name} if server else {name, _ON_ANY_SERVER + name} if name else ())
+    if not name or _OTHER_URI.fullmatch(name):
+        return frozenset({name} if name else ())
+    return frozenset({server + name, name} if server else {name, _ON_ANY_SERVER + name})
 
 
 def identifier(given: Any) -> Coding | None:
@@ -85,6 +89,20 @@ def identifier(given: Any) -> Coding | None:
     if known is None:
         return f"'{system}'" if system in identifier_systems() else system, value
     return known.key, (value if known.key == "hsaid" else value.replace("-", "")).upper()
+
+
+def is_contained(reference: Any) -> bool:
+    """Whether a Reference leads to something inside its own resource."""
+    return isinstance(reference, dict) and str(reference.get("reference")).startswith("#")
+
+
+def is_understood(reference: Any) -> bool:
+    """Whether each way to say what a Reference refers to that is there can be read."""
+    if not isinstance(reference, dict):
+        return False
+    text, number = reference.get("reference"), reference.get("identifier")
+    says_where = text is None or is_contained(reference) or (isinstance(text, str) and bool(spoken(text)))
+    return says_where and (number is None or identifier(number) is not None)
 
 
 def codings(concepts: Any) -> Iterator[Coding]:
@@ -167,7 +185,7 @@ def _parts(reference: str) -> tuple[str, str]:
     if literal:
         scheme, _, place = (literal["server"] or "").partition("://")
         host, slash, path = place.partition("/")
-        return f"{scheme}://{host.lower()}{slash}{path}" if scheme else "", literal["name"]
+        return f"{scheme.lower()}://{host.lower()}{slash}{path}" if scheme else "", literal["name"]
     if _OTHER_URI.fullmatch(reference) is None:
         return "", ""
     return "", reference.lower() if reference.lower().startswith("urn:") else reference

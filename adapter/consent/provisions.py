@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from adapter.consent.names import Names, Resolver, codings, identifier, references, spoken
+from adapter.consent.names import Names, Resolver, codings, is_contained, is_understood, references
 from adapter.consent.rules import ActorPattern, Coding, DataPattern, Effect, Meaning, Rule, Span
 from adapter.dates import Moment
 
@@ -91,7 +91,7 @@ class Provisions:
         self._measure([(child, 2) for child in children])
         return Rule(
             base,
-            period=period,
+            period=_forward(period) if period else None,
             actors=tuple(self._actor(each) for each in grantees),
             children=tuple(self._rule(child, _TURNED[base]) for child in children),
         )
@@ -119,7 +119,7 @@ class Provisions:
         kinds = ("class",) if self._form == "R4" else ("resourceType", "documentType")
         return Rule(
             effect,
-            period=span(given["period"]) if "period" in given else None,
+            period=_forward(span(given["period"])) if "period" in given else None,
             actors=tuple(self._provided_actor(each) for each in listed(given, "actor")),
             purposes=_coded(given, "purpose"),
             actions=_concepts(given, "action"),
@@ -127,7 +127,7 @@ class Provisions:
             codes=_concepts(given, "code"),
             labels=_coded(given, "securityLabel"),
             data=tuple(pattern for each in listed(given, "data") for pattern in self._data(each)),
-            data_period=span(given["dataPeriod"]) if "dataPeriod" in given else None,
+            data_period=_forward(span(given["dataPeriod"])) if "dataPeriod" in given else None,
             children=tuple(self._rule(child, self._child(child, effect)) for child in listed(given, "provision")),
         )
 
@@ -148,24 +148,25 @@ class Provisions:
         if "reference" not in reference and "identifier" not in reference:
             display_only = "display" in reference
             raise RefusedError(Refusal.ACTOR_DISPLAY_ONLY if display_only else Refusal.ACTOR_UNRESOLVED)
-        if str(reference.get("reference")).startswith("#"):
+        if is_contained(reference):
             raise RefusedError(Refusal.ACTOR_CONTAINED)
         return self._named(reference, Refusal.ACTOR_UNRESOLVED).pattern
 
     def _data(self, given: Any) -> Iterator[DataPattern]:
         """
-        ``related`` is the named resource and those that it refers to: known if the resource is at hand, otherwise a matter
-        that nobody can tell. FHIR ``consent-data-meaning``.
+        ``dependents`` is the named resource and those that refer to it; ``related`` is it and those that it refers to: known
+        if the resource is at hand, otherwise a matter that nobody can tell. FHIR ``consent-data-meaning``.
         """
         check_elements(given, {"meaning", "reference"})
         if given.get("meaning") not in set(Meaning):
             raise RefusedError(Refusal.MALFORMED)
         meaning = Meaning(given["meaning"])
         named = self._named(given.get("reference"), Refusal.DATA_UNRESOLVED)
+        if meaning is not Meaning.AUTHORED_BY:
+            yield DataPattern(Meaning.INSTANCE, named.all)
         if meaning is not Meaning.RELATED:
             yield DataPattern(meaning, named.all)
             return
-        yield DataPattern(Meaning.INSTANCE, named.all)
         resource = self._resolver(named.references)
         if resource is None:
             yield DataPattern(Meaning.RELATED, named.all)
@@ -178,12 +179,8 @@ class Provisions:
         """What a Reference refers to; each way to say it that is there must be understood."""
         if not isinstance(reference, dict):
             raise RefusedError(refusal)
-        text, number = reference.get("reference"), reference.get("identifier")
-        understood = (text is None or (isinstance(text, str) and spoken(text))) and (
-            number is None or identifier(number) is not None
-        )
         names = self._resolver.named(reference)
-        if not understood or not names.all:
+        if not is_understood(reference) or not names.all:
             raise RefusedError(refusal)
         return names
 
@@ -245,6 +242,13 @@ def span(period: Any) -> Span:
     return Span(start.start if start else None, end.end if end else None)
 
 
+def _forward(given: Span) -> Span:
+    """A span that ends before it begins tells nobody when."""
+    if given.start is not None and given.end is not None and given.end < given.start:
+        raise RefusedError(Refusal.UNPARSABLE_PERIOD)
+    return given
+
+
 def _coded(holder: Json, element: str) -> frozenset[Coding]:
     """Codings, each with a code."""
     return frozenset(_coding(each) for each in listed(holder, element))
@@ -265,6 +269,6 @@ def _concepts(holder: Json, element: str) -> frozenset[Coding]:
 def _coding(given: Any) -> Coding:
     check_elements(given, {"system", "version", "code", "display", "userSelected"})
     found = list(codings(given))
-    if len(found) != 1 or not found[0][1]:
+    if len(found) != 1 or not found[0][1] or given.get("system") == "":
         raise RefusedError(Refusal.MALFORMED)
     return found[0]

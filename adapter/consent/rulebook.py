@@ -20,7 +20,19 @@ from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar
 import msgspec
 
 from adapter.consent.directives import Directive
-from adapter.consent.rules import ActorPattern, Answer, Coding, Dialect, Effect, Meaning, Party, Rule, Span, Subject
+from adapter.consent.rules import (
+    ActorPattern,
+    Answer,
+    Coding,
+    DataPattern,
+    Dialect,
+    Effect,
+    Meaning,
+    Party,
+    Rule,
+    Span,
+    Subject,
+)
 
 ATTRIBUTES: Final = ("period", "actor", "purpose", "action", "type", "code", "label", "data", "dataPeriod")
 _PURPOSE: Final = ATTRIBUTES.index("purpose")
@@ -362,19 +374,40 @@ class _Actors:
 
 
 class _Data:
-    """Which rules name data that the subject is, or stands in a relation to."""
+    """Which rules name data that the subject is, or stands in a relation to: as with actors, compared once."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        every = [_related(rules, meaning) for meaning in Meaning]
-        self._meanings = [words for words in every if words.listed]
-        self.listed = reduce(or_, (words.listed for words in self._meanings), 0)
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._patterns: dict[DataPattern, int] = {}
+        for bit, rule in enumerate(rules):
+            for pattern in rule.data:
+                self._patterns[pattern] = self._patterns.get(pattern, 0) | 1 << bit
+        self.listed = reduce(or_, self._patterns.values(), 0)
+        self._meanings = [meaning for meaning in Meaning if any(each.meaning is meaning for each in self._patterns)]
+        self._known: dict[tuple[frozenset[str] | None, ...], Bits] = {}
 
     def to(self, asked: Question) -> Bits:
+        referred = tuple([getattr(asked.subject, _REFERRED[meaning]) for meaning in self._meanings])
+        return self._known.get(referred) or remember(self._known, referred, self._compared(referred))
+
+    def _compared(self, referred: Sequence[frozenset[str] | None]) -> Bits:
         yes = unknown = 0
-        for words in self._meanings:
-            bits = words.to(asked)
-            yes, unknown = yes | bits.yes, unknown | bits.unknown
+        known = dict(zip(self._meanings, referred, strict=True))
+        for pattern, rules in self._patterns.items():
+            match pattern.answer(known[pattern.meaning]):
+                case Answer.YES:
+                    yes |= rules
+                case Answer.UNKNOWN:
+                    unknown |= rules
         return Bits(yes, unknown & ~yes)
+
+
+_REFERRED: Final = {
+    Meaning.INSTANCE: "instances",
+    Meaning.RELATED: "related",
+    Meaning.DEPENDENTS: "dependents",
+    Meaning.AUTHORED_BY: "authors",
+}
+"""Where a subject says what stands in a relation to it."""
 
 
 class _DataPeriods:
@@ -402,19 +435,6 @@ class _DataPeriods:
             elif span.meets(dates):
                 unknown |= rules
         return Bits(yes, unknown)
-
-
-_REFERRED: Final = {
-    Meaning.INSTANCE: "instances",
-    Meaning.RELATED: "related",
-    Meaning.DEPENDENTS: "dependents",
-    Meaning.AUTHORED_BY: "authors",
-}
-
-
-def _related(rules: Iterable[Rule], meaning: Meaning) -> _Words:
-    named = ([name for each in rule.data if each.meaning is meaning for name in each.references] for rule in rules)
-    return _Words(named, attrgetter(f"subject.{_REFERRED[meaning]}"))
 
 
 def _effective(effect: Effect, answers: _Answers) -> bool:

@@ -8,6 +8,7 @@ unknown, and unknown counts as matched for a denial and as unmatched for a permi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -79,6 +80,16 @@ class Party(NamedTuple):
     groups: frozenset[str] = frozenset()
 
 
+def _ways(names: Iterable[str]) -> set[str]:
+    """The ways in which things are named: by address, by URN, by the numbers of a system."""
+    return {_way(name) for name in names}
+
+
+def _way(name: str) -> str:
+    system, numbered, _ = name.rpartition("|")
+    return system if numbered else "urn:" if name.startswith("urn:") else "address"
+
+
 class ActorPattern(NamedTuple):
     """Whom a rule names: by ``kind``, by reference or group, by identifier. ``kind`` adds to the others."""
 
@@ -99,17 +110,23 @@ class ActorPattern(NamedTuple):
         if self.references & (party.references | party.groups) or self.identifiers & party.identifiers:
             return Answer.YES
         systems = {system for system, _ in self.identifiers} & {system for system, _ in party.identifiers}
-        own, others = (
-            {each.startswith("urn:") for each in names} for names in (self.references, party.references | party.groups)
-        )
-        return Answer.NO if systems or own & others else Answer.UNKNOWN
+        ways = _ways(self.references) & _ways(party.references | party.groups)
+        return Answer.NO if systems or ways else Answer.UNKNOWN
 
 
 class DataPattern(NamedTuple):
-    """Which data a rule selects: ``references`` that stand in ``meaning`` to the subject."""
+    """Which data a rule selects: ``references`` that stand in ``meaning`` to the subject, by any name (``system|value``: a number)."""
 
     meaning: Meaning
     references: frozenset[str]
+
+    def answer(self, known: frozenset[str] | None) -> Answer:
+        """Yes if a name is shared; no if the two sides name things in a common way; unknown if not, or if nothing is known."""
+        if not known:
+            return Answer.UNKNOWN
+        if self.references & known:
+            return Answer.YES
+        return Answer.NO if _ways(self.references) & _ways(known) else Answer.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
