@@ -20,7 +20,9 @@ _COMMON = {"deadline": None, "phases": _PHASES, "suppress_health_check": [Health
 settings.register_profile("dev", max_examples=30, **_COMMON)
 settings.register_profile("ci", max_examples=60, derandomize=True, **_COMMON)
 settings.register_profile("nightly", max_examples=20_000, **_COMMON)
-settings.register_profile("mutants", max_examples=15, derandomize=True, database=None, **_COMMON | {"phases": _PHASES[:3:2]})
+settings.register_profile(
+    "mutants", max_examples=15, derandomize=True, database=None, **_COMMON | {"phases": _PHASES[:3:2]}
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 _CONNECTING = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex")}

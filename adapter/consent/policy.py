@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b, sha256
 from secrets import token_bytes
@@ -20,7 +21,7 @@ from adapter.consent.directives import LAW, Directive, Source, Status
 from adapter.consent.disclosure import PATIENT
 from adapter.consent.foreign import Reader, consents_in
 from adapter.consent.names import Names
-from adapter.consent.rulebook import Rulebook
+from adapter.consent.rulebook import Rulebook, micros
 from adapter.consent.rules import (
     ActorPattern,
     Coding,
@@ -115,6 +116,11 @@ class Snapshot:
         blocks = [_block(each) for each, _ in _newest(self.blocks)]
         foreign = [each for document in self.foreign for each in _foreign(document, self.patient)]
         return Rulebook((*consents, *blocks, *foreign, _own_access(_person(self.patient))))
+
+    def is_as_it_was(self, at: datetime, now: datetime) -> bool:
+        """Whether nothing that was said begins or ends from the one instant to the other: a decision at ``at`` still stands."""
+        times = self.directives.times
+        return times.between(micros(at)) == times.between(micros(now))
 
     @cached_property
     def people(self) -> tuple[Person, ...]:

@@ -94,7 +94,7 @@ class Rival(NamedTuple):
 
 class Rulebook:
     """
-    The rules of ``directives``, in an order that does not depend on the one they came in. ``times``: when any directive
+    The rules of ``directives``, in an order that does not depend on the one they came in. ``times``: when any of them
     begins or ends. ``outs`` and ``verdicts`` are ``decide``'s to remember in.
     """
 
@@ -125,8 +125,8 @@ class Rulebook:
             self._starts.append(self._starts[-1] + len(tree.rules))
         self._masks = [self._mask(number) for number in range(len(self._trees))]
         self._said: list[dict[tuple[int, ...], Said]] = [{} for _ in self._trees]
-        spans = [span for each in self.directives for span in (each.rule.period, each.dated) if span is not None]
-        self.times = Times(_ends(span) for span in spans)
+        periods = [rule.period for rule in rules if rule.period is not None]
+        self.times = Times(_ends(span) for span in (*periods, *(each.dated for each in self.directives)))
         self.outs: dict[Any, Any] = {}
         self.verdicts: dict[Any, Any] = {}
         self._lines = _Lines(self.directives)

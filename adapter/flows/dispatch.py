@@ -2,7 +2,7 @@
 What is queued is sent: a lane is claimed, the gate decides at this moment, and what it clears goes to the transport.
 
 A queue holds references, never cleared bytes. Between decision and first byte the attempt is committed against the
-version of the patient's consents that was decided on; if that has changed, the gate decides again.
+version of the patient's consents that was decided on; if that has changed, or a consent has ended meanwhile, the gate decides again.
 """
 
 from __future__ import annotations
@@ -147,11 +147,12 @@ async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
         record, stored = await adapter.store.read(_looked_up, claim)
         known, now = adapter.record(record), adapter.clock()
         basis = Basis(now, stored.consent_version, recipient, (adapter.settings.region.provider,)).written()
+        snapshot = adapter.snapshot(known, stored)
         result = adapter.gate.clear(
             known,
             destination=recipient,
             purpose=Purpose(claim.purpose),
-            snapshot=adapter.snapshot(known, stored),
+            snapshot=snapshot,
             now=now,
             request_id=claim.request_id,
             correlation_id=claim.correlation_id,
@@ -165,13 +166,16 @@ async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
         digest = adapter.keys.fingerprint(result.body)
         request_id = claim.request_id_for(digest, now=adapter.clock())
         cleared = result if request_id == claim.request_id else adapter.gate.renamed(result, request_id)
+        starts = adapter.clock()
+        if not snapshot.is_as_it_was(now, starts):
+            continue
         begun = await adapter.store.write(
             outbox.begin,
             claim,
             consent_version=stored.consent_version,
             body_digest=digest,
             request_id=request_id,
-            now=adapter.clock(),
+            now=starts,
             basis=basis,
         )
         if begun.status == "started":
