@@ -762,6 +762,31 @@ def test_the_end_of_a_period_takes_back_and_tells_as_a_withdrawal_does_once():
     assert len(notices) == 1
 
 
+def test_an_attempt_that_was_decided_before_the_end_does_not_begin_after_it(monkeypatch):
+    clock = r.Clock()
+    clock.now = r.NOW.replace(hour=22, minute=59, second=59)
+    decided = []
+
+    async def story(adapter):
+        clear = adapter.gate.clear
+
+        def slow(*args, **named):
+            result = clear(*args, **named)
+            decided.append(type(result).__name__)
+            clock.forward(seconds=1)
+            return result
+
+        monkeypatch.setattr(adapter.gate, "clear", slow)
+        await sent(adapter, INTERVENTIONS, LIMITED, r.intervention(), i1=["employer"])
+        withheld = await adapter.store.read(quarantine.messages, now=clock(), state="withheld")
+        return [each.reason for each in withheld], adapter.transport.seen
+
+    reasons, seen = run(story, clock=clock)
+    assert decided == ["Cleared", "Withheld"]
+    assert reasons == ["CONSENT_EXPIRED"]
+    assert not [each for each in seen if each.destination == "employer"]
+
+
 def test_a_consent_that_was_renewed_before_it_ended_tells_nobody():
     clock = r.Clock()
     again = r.consent("c-2", "collaborate", recipient=r.EMPLOYER, given_on="2026-11-20", informed_on="2026-11-20")
