@@ -164,6 +164,14 @@ def test_a_withdrawn_consent_ends_reading_at_once(world):
     assert matches(search(world, number)) == set()
 
 
+def test_a_search_that_finds_nobody_is_logged_as_well(world):
+    before = world.stored()
+    search(world, "199008252398")
+    found = world.adapter.store.read(audit.entries, after=before["audit"]).result()
+    logged = [(each.entry.event, each.entry.outcome, each.entry.reason) for each in found]
+    assert logged.count(("record.searched", "refused", "exchange.not-found")) == 1
+
+
 def test_every_read_is_entered_in_the_log_with_what_was_disclosed(world):
     before = world.stored()
     mine = request_id()

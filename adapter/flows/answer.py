@@ -68,7 +68,11 @@ async def search(adapter: Adapter, resource_type: str, identity: PersonIdentity,
     patient_key = adapter.keys.patient_key(person_key(identity.kind, identity.number))
     versions = await adapter.store.read(records.search, patient_key)
     found = [version for version in versions if version.kind in KINDS.get(resource_type, ())]
-    cleared = await _cleared(adapter, found, "searchset", reader) if found else None
+    if not found:
+        entry = _entry("exchange.not-found", "searchset", reader, patient_key)
+        await adapter.store.write(audit.append, [entry], now=adapter.clock())
+        return None
+    cleared = await _cleared(adapter, found, "searchset", reader)
     return Answer(cleared, 0) if cleared else None
 
 
@@ -87,7 +91,8 @@ async def _cleared(adapter: Adapter, found: Sequence[Version], form: AnswerForm,
         form=form,
     )
     # A read that cannot be entered in the log is not answered (PDL 4:3).
-    entry = _entry(result, form, reader, found[0].patient_key)
+    refused = str(result.reason) if isinstance(result, Withheld) else ""
+    entry = _entry(refused, form, reader, found[0].patient_key)
     await adapter.store.write(_enter, adapter, found, result, entry)
     return result if isinstance(result, Cleared) else None
 
@@ -96,14 +101,15 @@ def _recipient(reader: Reader) -> Recipient:
     return reader_of(reader.caller.peer, reader.caller.organisation, reader.format)
 
 
-def _entry(result: Cleared | Withheld, form: AnswerForm, reader: Reader, patient_key: str) -> audit.Entry:
+def _entry(refused: str, form: AnswerForm, reader: Reader, patient_key: str) -> audit.Entry:
     """What is logged of one read; of what was refused, not what it was. An organisation number can be a person's."""
     peer, organisation = reader.caller.peer, reader.caller.organisation
     return audit.Entry(
         "record.read" if form == "resource" else "record.searched",
         peer,
         reader.request_id,
-        *(("refused", str(result.reason)) if isinstance(result, Withheld) else ("ok", "")),
+        "refused" if refused else "ok",
+        refused,
         patient_key=patient_key,
         unit=organisation if isinstance(organisation, HsaId) else peer,
     )
