@@ -64,19 +64,29 @@ def test_every_acknowledged_accept_is_there_after_kill_9(tmp_path):
         assert (verified.rows, verified.breaks) == (before, ())
 
 
+def begun(path):
+    """How many attempts have begun and not ended."""
+    with Store.open(path, some_keys()) as store:
+        return store.read(lambda tx: tx.one("SELECT count(*) FROM attempt WHERE status = 'started'")).result()[0]
+
+
 def test_every_message_is_delivered_in_order_whatever_is_killed_on_the_way(tmp_path):
     path, receiver, random = tmp_path / "koord.db", tmp_path / "receiver", Random(21)
-    count = 400
+    count = 1500
     with Store.open(path, some_keys()) as store:
         store.write(destinations.declare, store_processes.DECLARED, now=datetime.now(UTC)).result()
         jobs = [store.write(store_processes.accept_one, number) for number in range(count)]
         accepted = [job.result().response.decode() for job in jobs]
-    for _ in range(8):
+    rounds = interrupted = 0
+    while rounds < 8 or not interrupted:
         process = start("deliver", path, receiver)
         process.stdout.read(1)
         time.sleep(random.uniform(0.0, 0.15))
         kill(process)
         assert whole(path)
+        interrupted += begun(path)
+        rounds += 1
+        assert rounds < 40, "no attempt was ever cut off"
     last = start("deliver", path, receiver)
     _, complained = last.communicate(timeout=120)
     assert (last.returncode, complained) == (0, b"")
