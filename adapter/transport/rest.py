@@ -143,7 +143,8 @@ class _Channel:
         except TimeoutError:
             hung_up = False
         finally:
-            writer.close()
+            # Closing would wait for the peer's farewell, longer than the loop may live.
+            writer.transport.abort()
         refused = "peer.certificate" if secure else "peer.connection-lost"
         return refused if hung_up else None
 
