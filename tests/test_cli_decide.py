@@ -156,6 +156,13 @@ def test_an_unreadable_line_is_named_if_its_id_can_be_read_and_its_values_are_no
     assert answered({"id": 7})["id"] == 7
 
 
+@pytest.mark.parametrize("left_out", ["now", "policy", "consents", "request"])
+def test_what_is_missing_is_named(left_out):
+    line = {name: value for name, value in question().items() if name != left_out}
+    [fault] = json.loads(answer(json.dumps(line).encode()).line)["explanation"]["faults"]
+    assert fault["where"] == left_out
+
+
 def test_a_line_that_is_too_long_is_passed_over(run):
     long = b'{"id":"' + b"x" * (2 * LIMITS.size) + b'"}\n'
     ran = run(stdin=written(GOOD) + long + written(GOOD))

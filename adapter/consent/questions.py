@@ -51,6 +51,7 @@ _AUTHORS: Final = ("author", "recorder", "enterer", "asserter", "requester", "pe
 _ARISEN: Final = re.compile(r"(?:effective|onset|performed|occurrence)[A-Z]\w*|period|executionPeriod")
 _WRITTEN: Final = re.compile(r"date|authoredOn|recordedDate|created|issued|recorded|sent|authored")
 _PLACE: Final = re.compile(r"`\$\.?(?P<place>[\w.\[\]]*)`$")
+_MISSING: Final = re.compile(r"missing required field `(?P<field>[A-Za-z]+)`")
 
 
 class _Coding(msgspec.Struct):
@@ -159,8 +160,9 @@ def read(value: Any) -> Question:
     try:
         line = msgspec.convert(value, _Line)
     except msgspec.ValidationError as error:
-        found = _PLACE.search(str(error))
-        raise _wrong(found["place"] if found else "", "missing, unknown or of the wrong type") from None
+        place, missing = _PLACE.search(str(error)), _MISSING.search(str(error))
+        where = [place["place"] if place else "", missing["field"] if missing else ""]
+        raise _wrong(".".join(filter(None, where)), "missing, unknown or of the wrong type") from None
     return _Reading(line).question()
 
 
