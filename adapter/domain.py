@@ -239,6 +239,22 @@ class BusinessId(Part):
     system: Uri
     value: Token
 
+    @property
+    def name(self) -> str:
+        """Both in one text, as the gate and its explanations name a record; ``named`` reads it."""
+        return f"{self.system}|{self.value}"
+
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """
+        The identifier of a ``name``.
+
+        Raises:
+            ValidationError: it is not one.
+        """
+        system, _, value = name.partition("|")
+        return cls(system=system, value=value)
+
 
 class PersonIdentity(Part):
     """An identity number of a person, by its kind in ``mappings/codes/identifiers.toml``."""

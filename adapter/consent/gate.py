@@ -30,7 +30,6 @@ from adapter.consent.rules import Party, Subject
 from adapter.consent.seal import Cleared, Contents, Sealer, verify
 from adapter.domain import (
     Actor,
-    BusinessId,
     CarePlan,
     Category,
     Consent,
@@ -231,7 +230,7 @@ class Gate:
                 _refuse_unexpected(seen, ENTRY, ENTRY.categories, handout.patient)
             except _StoppedError as stopped:
                 return attempt.stopped(decision, stopped)
-            records = tuple((_business(record), version) for _, record, version in handout.records)
+            records = tuple((record.name, version) for _, record, version in handout.records)
             return self._sealer.seal(replace(attempt.contents((), body, [decision]), records=records), decision)
         except Exception as error:  # noqa: BLE001  whatever is wrong, the answer is no
             return attempt.failed(error)
@@ -263,7 +262,7 @@ class Gate:
         request = replace(asked, purposes=())
         known = recipient.type in self._policy.of and bool(request.recipient.identifiers)
         reason = Reason.PERMITTED_NOTICE if known else Reason.UNKNOWN_RECIPIENT
-        about = ((_business(consent.id), consent.version),) if known else ()
+        about = ((consent.id.name, consent.version),) if known else ()
         return Decision(known, reason, request, subject, now, self._policy.version, consent.kind, consents=about)
 
     def _own_entry(self, handout: Handout, journal: Recipient, now: datetime) -> Decision:
@@ -328,7 +327,7 @@ class Gate:
 
     def _but(self, ids: Ids, record: Record, logical_id: str) -> Ids:
         """The same ids, with the given one for what the record is about."""
-        focus = (self._mapper.tables.records[record.record].focus, _business(record.id))
+        focus = (self._mapper.tables.records[record.record].focus, record.id.name)
         return lambda *named: logical_id if named == focus else ids(*named)
 
 
@@ -352,7 +351,7 @@ class _Attempt:
             cleared_at=self.now,
             consent_version=self.snapshot.consent_version,
             consent_versions=tuple(dict.fromkeys(consent for each in decisions for consent in each.consents)),
-            records=tuple((_business(record.id), record.version) for record in records),
+            records=tuple((record.id.name, record.version) for record in records),
             categories=tuple(sorted({category for each in decisions for category in each.categories})),
             explanation=b"\n".join(self._explanation(decision) for decision in decisions),
         )
@@ -476,7 +475,3 @@ def _marked(resource: Mapping[str, Any], most: Disclosure) -> dict[str, Any]:
     meta: dict[str, Any] = {**resource.get("meta", {}), **({"tag": tags} if tags else {})}
     rest = {name: value for name, value in resource.items() if name != "meta"}
     return {**rest, **({"meta": meta} if meta else {})}
-
-
-def _business(identifier: BusinessId) -> str:
-    return f"{identifier.system}|{identifier.value}"

@@ -39,7 +39,6 @@ from adapter.domain import (
     ActorCategory,
     Block,
     BlockKind,
-    BusinessId,
     CarePlan,
     Consent,
     ConsentKind,
@@ -156,9 +155,9 @@ def subject(record: Record, snapshot: Snapshot) -> Subject:
     return Subject(
         kind=record.record,
         patient=_person(record.patient.identity) if same else "",
-        name=f"{record.record} {_business(record.id)} version {record.version}",
+        name=f"{record.record} {record.id.name} version {record.version}",
         custodian=_provider(record.provider.hsa_id),
-        instances=frozenset({_business(record.id)}),
+        instances=frozenset({record.id.name}),
         authors=frozenset({_provider(provider), author}),
         dates=_hull(_dates(record)),
         protected=any(person.protected for person in people),
@@ -193,7 +192,7 @@ def _consent(consent: Consent, *, twofold: bool) -> Directive:
     """A consent given permits, one refused denies, for the recipients, purposes and time it speaks of."""
     return Directive(
         source=Source.CONSENT,
-        id=_business(consent.id),
+        id=consent.id.name,
         version=consent.version,
         kind=consent.kind.value,
         patient=_person(consent.patient.identity),
@@ -293,7 +292,7 @@ def _block(block: Block) -> Directive:
     )
     return Directive(
         source=Source.BLOCK,
-        id=_business(block.id),
+        id=block.id.name,
         version=block.version,
         kind=block.kind.value,
         patient=_person(block.patient.identity),
@@ -339,7 +338,7 @@ def _newest(records: Iterable[_Versioned]) -> Iterator[tuple[_Versioned, bool]]:
     """The newest version of each record, and whether two contents claim to be it: then neither can be trusted."""
     versions: dict[str, list[_Versioned]] = defaultdict(list)
     for record in records:
-        versions[_business(record.id)].append(record)
+        versions[record.id.name].append(record)
     for same in versions.values():
         last = max(record.version for record in same)
         newest = [record for record in same if record.version == last]
@@ -404,7 +403,7 @@ def _numbers(organisation: OrganisationNumber | None, hsa_id: HsaId | None) -> I
 def _line(consent: Consent) -> frozenset[str]:
     """The recipient that a consent speaks of, in its role. A refusal replaces nothing: it denies for as long as it holds."""
     if consent.state is ConsentState.REFUSED:
-        return frozenset({f"refusal {_business(consent.id)}"})
+        return frozenset({f"refusal {consent.id.name}"})
     if (actor := consent.recipient) is None:
         return frozenset()
     numbers = _numbers(actor.organisation_number, actor.hsa_id)
@@ -414,10 +413,6 @@ def _line(consent: Consent) -> frozenset[str]:
 def _person(identity: PersonIdentity) -> str:
     """A token for one person in this process: equal for equal numbers, and telling nobody which."""
     return blake2b(person_key(identity.kind, identity.number).encode(), key=_PEPPER, digest_size=16).hexdigest()
-
-
-def _business(identifier: BusinessId) -> str:
-    return f"{identifier.system}|{identifier.value}"
 
 
 def _unit(hsa_id: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import attrgetter, or_
-from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -40,6 +40,8 @@ REMEMBERED: Final = 4096
 """How many answers of one kind are kept; one more, and all of them are forgotten."""
 
 _Key = TypeVar("_Key", bound=Hashable)
+_Known = TypeVar("_Known", bound=Hashable)
+_Pattern = TypeVar("_Pattern", bound=Hashable)
 _Value = TypeVar("_Value")
 
 
@@ -106,14 +108,14 @@ class Rulebook:
         self._purposes = _Words((rule.purposes for rule in rules), lambda _: None)
         attributes: tuple[_Attribute, ...] = (
             _Periods(rules),
-            _Actors(rules),
+            _actors(rules),
             self._purposes,
             _Words((rule.actions for rule in rules), lambda asked: asked.action and (asked.action,)),
             _Words((rule.types for rule in rules), attrgetter("subject.types")),
             _Words((rule.codes for rule in rules), attrgetter("subject.codes")),
             _Words((rule.labels for rule in rules), attrgetter("subject.labels")),
-            _Data(rules),
-            _DataPeriods(rules),
+            _data(rules),
+            _data_periods(rules),
         )
         self._attributes = [
             (2 * place * self._width, attribute)
@@ -348,52 +350,31 @@ class _Periods:
         return self._holding[self._times.between(asked.now)]
 
 
-class _Actors:
-    """Which rules name a party: each different pattern is compared once for each party."""
+class _Patterns(Generic[_Pattern, _Known]):
+    """Which rules list a pattern that fits what is known: each different pattern is compared once for each different knowledge."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        self._patterns: dict[ActorPattern, int] = {}
-        for bit, rule in enumerate(rules):
-            for actor in rule.actors:
-                self._patterns[actor] = self._patterns.get(actor, 0) | 1 << bit
-        self.listed = reduce(or_, self._patterns.values(), 0)
-        self._known: dict[Party, Bits] = {}
-
-    def to(self, asked: Question) -> Bits:
-        return self._known.get(asked.party) or remember(self._known, asked.party, self._compared(asked.party))
-
-    def _compared(self, party: Party) -> Bits:
-        yes = unknown = 0
-        for pattern, rules in self._patterns.items():
-            match pattern.answer(party):
-                case Answer.YES:
-                    yes |= rules
-                case Answer.UNKNOWN:
-                    unknown |= rules
-        return Bits(yes, unknown & ~yes)
-
-
-class _Data:
-    """Which rules name data that the subject is, or stands in a relation to: as with actors, compared once."""
-
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        self._patterns: dict[DataPattern, int] = {}
-        for bit, rule in enumerate(rules):
-            for pattern in rule.data:
-                self._patterns[pattern] = self._patterns.get(pattern, 0) | 1 << bit
-        self.listed = reduce(or_, self._patterns.values(), 0)
-        self._meanings = [meaning for meaning in Meaning if any(each.meaning is meaning for each in self._patterns)]
-        self._known: dict[tuple[frozenset[str] | None, ...], Bits] = {}
+    def __init__(
+        self,
+        listed: Iterable[Iterable[_Pattern]],
+        known: Callable[[Question], _Known],
+        answer: Callable[[_Pattern, _Known], Answer],
+    ) -> None:
+        self._rules: dict[_Pattern, int] = {}
+        for bit, patterns in enumerate(listed):
+            for pattern in patterns:
+                self._rules[pattern] = self._rules.get(pattern, 0) | 1 << bit
+        self.listed = reduce(or_, self._rules.values(), 0)
+        self._known, self._answer = known, answer
+        self._compared: dict[_Known, Bits] = {}
 
     def to(self, asked: Question) -> Bits:
-        referred = tuple([getattr(asked.subject, _REFERRED[meaning]) for meaning in self._meanings])
-        return self._known.get(referred) or remember(self._known, referred, self._compared(referred))
+        known = self._known(asked)
+        return self._compared.get(known) or remember(self._compared, known, self._compare(known))
 
-    def _compared(self, referred: Sequence[frozenset[str] | None]) -> Bits:
+    def _compare(self, known: _Known) -> Bits:
         yes = unknown = 0
-        known = dict(zip(self._meanings, referred, strict=True))
-        for pattern, rules in self._patterns.items():
-            match pattern.answer(known[pattern.meaning]):
+        for pattern, rules in self._rules.items():
+            match self._answer(pattern, known):
                 case Answer.YES:
                     yes |= rules
                 case Answer.UNKNOWN:
@@ -410,31 +391,32 @@ _REFERRED: Final = {
 """Where a subject says what stands in a relation to it."""
 
 
-class _DataPeriods:
-    """Which rules' data periods hold the subject's dates."""
+def _actors(rules: Iterable[Rule]) -> _Patterns[ActorPattern, Party]:
+    return _Patterns((rule.actors for rule in rules), attrgetter("party"), ActorPattern.answer)
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        self._spans: dict[Span, int] = {}
-        for bit, rule in enumerate(rules):
-            if rule.data_period is not None:
-                self._spans[rule.data_period] = self._spans.get(rule.data_period, 0) | 1 << bit
-        self.listed = reduce(or_, self._spans.values(), 0)
-        self._known: dict[Span | None, Bits] = {}
 
-    def to(self, asked: Question) -> Bits:
-        dates = asked.subject.dates
-        return self._known.get(dates) or remember(self._known, dates, self._compared(dates))
+def _data(rules: Sequence[Rule]) -> _Patterns[DataPattern, tuple[frozenset[str] | None, ...]]:
+    used = {pattern.meaning for rule in rules for pattern in rule.data}
+    meanings = [meaning for meaning in Meaning if meaning in used]
+    fields = [_REFERRED[meaning] for meaning in meanings]
+    return _Patterns(
+        (rule.data for rule in rules),
+        lambda asked: tuple([getattr(asked.subject, field) for field in fields]),
+        lambda pattern, known: pattern.answer(known[meanings.index(pattern.meaning)]),
+    )
 
-    def _compared(self, dates: Span | None) -> Bits:
-        yes = unknown = 0
-        for span, rules in self._spans.items():
-            if dates is None:
-                unknown |= rules
-            elif span.covers(dates):
-                yes |= rules
-            elif span.meets(dates):
-                unknown |= rules
-        return Bits(yes, unknown)
+
+def _data_periods(rules: Iterable[Rule]) -> _Patterns[Span, Span | None]:
+    listed = ((rule.data_period,) if rule.data_period is not None else () for rule in rules)
+    return _Patterns(listed, attrgetter("subject.dates"), _dated)
+
+
+def _dated(period: Span, dates: Span | None) -> Answer:
+    if dates is None:
+        return Answer.UNKNOWN
+    if period.covers(dates):
+        return Answer.YES
+    return Answer.UNKNOWN if period.meets(dates) else Answer.NO
 
 
 def _effective(effect: Effect, answers: _Answers) -> bool:

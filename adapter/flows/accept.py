@@ -27,7 +27,7 @@ from adapter.errors import AdapterError, Fault, Invalid
 from adapter.flows import withdraw
 from adapter.flows.adapter import LOCAL, Adapter
 from adapter.flows.withdraw import Effects
-from adapter.store import Transaction, audit, inbox, outbox, records
+from adapter.store import Transaction, inbox, outbox, records
 from adapter.store.outbox import Send
 from adapter.store.records import Stored, Version
 from adapter.wire import json
@@ -122,16 +122,7 @@ async def accept(
         return inbox.accept(tx, arrival, records=new, sends=sends, entries=entries, respond=respond, now=now)
 
     new = [adapter.new_record(LOCAL, record) for record in taken]
-    entries = [
-        audit.Entry(
-            "record.accepted",
-            caller,
-            adapter.record_id(LOCAL, record.id),
-            patient_key=adapter.patient_key(record),
-            unit=record.unit.hsa_id if record.unit else None,
-        )
-        for record in taken
-    ]
+    entries = [adapter.entry("record.accepted", caller, LOCAL, record) for record in taken]
     accepted = await adapter.store.write(take_over)
     adapter.wake()
     told = json.read(accepted.response)

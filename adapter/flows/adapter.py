@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random, SystemRandom
-from typing import Final, Literal, Self
-from uuid import UUID
+from typing import Any, Final, Literal, Self
+from uuid import UUID, uuid4
 
 from adapter.consent.gate import Cleared, Gate
 from adapter.consent.policy import Recipient, Snapshot
@@ -17,10 +17,14 @@ from adapter.errors import Conflict, Fault
 from adapter.mapping import Mapper
 from adapter.settings import JOURNAL, Destination, Peer, Settings
 from adapter.store import Keys, Store, destinations, load_keys, records
+from adapter.store.audit import Entry
+from adapter.store.inbox import Arrival
+from adapter.store.outbox import Claim
 from adapter.store.records import NewRecord, RecordRef, Version
+from adapter.store.schedule import next_try
 from adapter.sweden import HsaId, OrganisationNumber, person_key
 from adapter.tables import load
-from adapter.transport import Transport
+from adapter.transport import Receipt, Transport
 from adapter.wire import json
 
 LOCAL: Final = "@local"
@@ -102,7 +106,7 @@ class Adapter:
 
     def record_id(self, source: str, identifier: BusinessId) -> str:
         """The id under which the store keeps a record of a source: the same for the same business id, and no trace of it."""
-        digest = self.keys.fingerprint(f"{source}|{identifier.system}|{identifier.value}".encode())
+        digest = self.keys.fingerprint(f"{source}|{identifier.name}".encode())
         return str(UUID(bytes=digest[:16], version=5))
 
     def patient_key(self, record: Record) -> str:
@@ -116,6 +120,29 @@ class Adapter:
             patient_key=self.patient_key(record),
             body=json.canonical(written_record(record)),
             expected=expected,
+        )
+
+    def arrival(
+        self, source: str, body: Mapping[str, Any], request_id: str | None, *, original: bytes, beyond: Iterable[Fault]
+    ) -> Arrival:
+        """What a peer sends, for the inbox. ``beyond``: what of it we cannot hold."""
+        return Arrival(
+            source=source,
+            request_id=request_id or str(uuid4()),
+            digest=self.keys.fingerprint(json.canonical(body)),
+            origin="peer",
+            original=original,
+            loss=json.write([{"code": each.code, "where": each.where} for each in beyond]),
+        )
+
+    def entry(self, event: str, who: str, source: str, record: Record) -> Entry:
+        """What is logged of a record that is taken over."""
+        return Entry(
+            event,
+            who,
+            self.record_id(source, record.id),
+            patient_key=self.patient_key(record),
+            unit=record.unit.hsa_id if record.unit else None,
         )
 
     def record(self, version: Version) -> Record:
@@ -142,7 +169,7 @@ class Adapter:
     def business_ref(self, version: Version) -> tuple[str, int]:
         """How the gate names a stored version: business id and the record's own version."""
         record = self.record(version)
-        return f"{record.id.system}|{record.id.value}", record.version
+        return record.id.name, record.version
 
     # what a decision needs
 
@@ -158,10 +185,9 @@ class Adapter:
 
     def consents_of(self, cleared: Cleared) -> tuple[RecordRef, ...]:
         """The consents that a disclosure was cleared on, as the store names them."""
-        named = ((name.partition("|"), version) for name, version in cleared.consent_versions)
         return tuple(
-            RecordRef(self.record_id(LOCAL, BusinessId(system=system, value=value)), version)
-            for (system, _, value), version in named
+            RecordRef(self.record_id(LOCAL, BusinessId.named(name)), version)
+            for name, version in cleared.consent_versions
         )
 
     # who got something
@@ -178,6 +204,19 @@ class Adapter:
 
     def _reader(self, name: str) -> Peer | None:
         return next((peer for peer in self.settings.peers if name == f"{READER}{peer.id}"), None)
+
+    # what comes next
+
+    def next_try(self, claim: Claim, receipt: Receipt) -> datetime | None:
+        """When to send a message again that did not arrive; None: its time to live has ended. A notice lives for ever."""
+        return next_try(
+            claim.tries + 1,
+            queued_at=claim.queued_at,
+            now=self.clock(),
+            rng=self.random,
+            urgent=claim.urgent,
+            retry_after=None if receipt.retry_after_s is None else timedelta(seconds=receipt.retry_after_s),
+        )
 
     # waking the dispatcher
 

@@ -26,7 +26,7 @@ from adapter.store import Transaction, audit, outbox, records
 from adapter.store.disclosures import Disclosure
 from adapter.store.outbox import Begun, Claim, Dead, Delivered, Outcome, Refused, Retry
 from adapter.store.records import Version
-from adapter.store.schedule import next_try, wait_before
+from adapter.store.schedule import wait_before
 from adapter.transport import Receipt
 
 log = logging.getLogger("adapter.dispatch")
@@ -196,11 +196,7 @@ def _refusal(withheld: Withheld) -> Outcome:
 
 def _looked_up(tx: Transaction, claim: Claim) -> tuple[Version, records.Snapshot]:
     """The record and the patient's consents in one view."""
-    ref = claim.records[0]
-    version = records.get(tx, ref.record_id, ref.version)
-    if version is None:
-        raise LookupError("a queued record is always kept")
-    return version, records.consents(tx, claim.patient_key)
+    return records.kept(tx, claim.records[0]), records.consents(tx, claim.patient_key)
 
 
 def _outcome(adapter: Adapter, claim: Claim, cleared: Cleared, receipt: Receipt) -> Outcome:
@@ -214,17 +210,8 @@ def _outcome(adapter: Adapter, claim: Claim, cleared: Cleared, receipt: Receipt)
 
 
 def _next_try(adapter: Adapter, claim: Claim, receipt: Receipt) -> datetime | None:
-    tries = claim.tries + 1
-    if receipt.at_most is not None and tries >= receipt.at_most:
-        return None
-    return next_try(
-        tries,
-        queued_at=claim.queued_at,
-        now=adapter.clock(),
-        rng=adapter.random,
-        urgent=claim.urgent,
-        retry_after=None if receipt.retry_after_s is None else timedelta(seconds=receipt.retry_after_s),
-    )
+    used_up = receipt.at_most is not None and claim.tries + 1 >= receipt.at_most
+    return None if used_up else adapter.next_try(claim, receipt)
 
 
 async def _finish(  # noqa: PLR0913, PLR0917  all that is known of the attempt

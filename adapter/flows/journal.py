@@ -94,14 +94,9 @@ def _handout(adapter: Adapter, claim: Claim, record: Record, recipient: Recipien
         provider=record.provider.hsa_id,
         unit=record.unit.hsa_id if record.unit else None,
         records=((adapter.mapper.tables.records[record.record].focus, record.id, record.version),),
-        consents=tuple((_business(name), version) for name, version in cleared.consent_versions),
+        consents=tuple((BusinessId.named(name), version) for name, version in cleared.consent_versions),
         categories=tuple(Category(each) for each in cleared.categories),
     )
-
-
-def _business(name: str) -> BusinessId:
-    system, _, value = name.partition("|")
-    return BusinessId(system=system, value=value)
 
 
 def _announce(tx: Transaction, adapter: Adapter, claim: Claim, handout: bytes, settings: Journal) -> Entry | datetime:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
-from uuid import uuid4
 
 from adapter.consent import notice as notices
 from adapter.consent.gate import Cleared, Withheld
@@ -24,7 +23,6 @@ from adapter.mapping import Resource
 from adapter.store import Transaction, audit, inbox, outbox, records, withdrawals
 from adapter.store.outbox import Claim, Dead, Delivered, Outcome, Retry
 from adapter.store.records import NewRecord, Snapshot, Version
-from adapter.store.schedule import next_try
 from adapter.store.withdrawals import Withdrawal
 from adapter.sweden import HsaId
 from adapter.transport import Receipt
@@ -105,14 +103,7 @@ async def receive(  # noqa: PLR0913  named by the caller
         notice, beyond = None, []
     else:
         raise Conflict(Fault("store.unknown-withdrawal", "Task.identifier"))
-    arrival = inbox.Arrival(
-        source=caller.peer,
-        request_id=request_id or str(uuid4()),
-        digest=adapter.keys.fingerprint(json.canonical(body)),
-        origin="peer",
-        original=original,
-        loss=json.write([{"code": each.code, "where": each.where} for each in beyond]),
-    )
+    arrival = adapter.arrival(caller.peer, body, request_id, original=original, beyond=beyond)
     now = adapter.clock()
     if notice is not None:
         accepted = await adapter.store.write(_keep, adapter, arrival, notice, now=now)
@@ -125,9 +116,8 @@ def _known(tx: Transaction, claim: Claim) -> _Known:
     order = withdrawals.of_message(tx, claim.message_id)
     if order is None:
         raise LookupError("every urgent message carries an order")
-    kept = [records.get(tx, *ref) for ref in (order.consent, *order.records)]
-    found = [version for version in kept if version is not None]
-    return _Known(order, found[0], tuple(found[1:]), records.consents(tx, order.patient_key))
+    got = tuple(records.kept(tx, ref) for ref in order.records)
+    return _Known(order, records.kept(tx, order.consent), got, records.consents(tx, order.patient_key))
 
 
 def _cleared(adapter: Adapter, claim: Claim, known: _Known, recipient: Recipient) -> Cleared | Withheld:
@@ -158,17 +148,8 @@ def _outcome(adapter: Adapter, claim: Claim, receipt: Receipt) -> Outcome:
         case "delivered" | "duplicate":
             return Delivered(None)
         case "retry":
-            pause = None if receipt.retry_after_s is None else timedelta(seconds=receipt.retry_after_s)
-            now = adapter.clock()
-            due = next_try(
-                claim.tries + 1,
-                queued_at=claim.queued_at,
-                now=now,
-                rng=adapter.random,
-                urgent=True,
-                retry_after=pause,
-            )
-            return Retry(due or now, receipt.reason, exposed=receipt.exposed, peer_failed=receipt.peer_failed)
+            due = adapter.next_try(claim, receipt) or adapter.clock()
+            return Retry(due, receipt.reason, exposed=receipt.exposed, peer_failed=receipt.peer_failed)
         case _:
             return Dead(receipt.reason, exposed=receipt.exposed, peer_failed=receipt.peer_failed)
 

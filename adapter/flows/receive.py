@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-from uuid import uuid4
 
 from adapter.consent import notice
 from adapter.domain import Block, Consent, Record
@@ -13,7 +12,7 @@ from adapter.errors import Conflict, Denied, Fault, Invalid, Unmappable
 from adapter.flows import notify
 from adapter.flows.adapter import Adapter
 from adapter.mapping import Reading, Resource
-from adapter.store import audit, inbox, records
+from adapter.store import inbox, records
 from adapter.store.records import Stored
 from adapter.sweden import HsaId, OrganisationNumber, person_key
 from adapter.transport.login import Caller
@@ -74,14 +73,7 @@ async def receive(  # noqa: PLR0913  named by the caller
     _about_one_patient(reading.records)
     _in_the_peers_own_name(adapter, reading.records, caller)
     losses = (*reading.warnings, *reading.losses)
-    arrival = inbox.Arrival(
-        source=caller.peer,
-        request_id=request_id or str(uuid4()),
-        digest=adapter.keys.fingerprint(json.canonical(body)),
-        origin="peer",
-        original=original,
-        loss=json.write([{"code": loss.code, "where": loss.where} for loss in losses]),
-    )
+    arrival = adapter.arrival(caller.peer, body, request_id, original=original, beyond=losses)
     accepted = await adapter.store.read(inbox.replay, arrival)
     if accepted is None:
         accepted = await _accept(adapter, arrival, reading, expected)
@@ -107,16 +99,7 @@ async def _accept(
         arrival,
         records=[adapter.new_record(source, record, expected=conditions.get(record.id)) for record in taken],
         sends=(),
-        entries=[
-            audit.Entry(
-                "record.received",
-                source,
-                adapter.record_id(source, r.id),
-                patient_key=adapter.patient_key(r),
-                unit=r.unit.hsa_id if r.unit else None,
-            )
-            for r in taken
-        ],
+        entries=[adapter.entry("record.received", source, source, record) for record in taken],
         respond=respond,
         now=now,
     )

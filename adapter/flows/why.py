@@ -85,7 +85,7 @@ def _why(tx: Transaction, message_id: str, *, who: str, now: datetime) -> tuple[
     found = [
         Explained(each, quarantine.explanation(tx, message_id, each.n)) for each in quarantine.attempts(tx, message_id)
     ]
-    patient_key = _record(tx, message).patient_key
+    patient_key = records.kept(tx, message.records[0]).patient_key
     audit.append(tx, [audit.Entry("explanation.read", who, message_id, patient_key=patient_key)], now=now)
     return message, tuple(reversed(found))
 
@@ -109,16 +109,9 @@ def _kept(tx: Transaction, message_id: str, n: int, now: datetime) -> _Kept:
         raise Conflict(Fault("store.unknown-message", "message"))
     written = quarantine.basis(tx, message_id, n)
     basis = None if written is None else _BASIS.validate_json(written)
-    record = _record(tx, message)
+    record = records.kept(tx, message.records[0])
     consents = records.consents_at(tx, record.patient_key, basis.consent_version if basis else 0)
     return _Kept(message, attempt, quarantine.explanation(tx, message_id, n), basis, record, consents)
-
-
-def _record(tx: Transaction, message: Message) -> Version:
-    record = records.get(tx, *message.records[0])
-    if record is None:
-        raise LookupError("a queued record is always kept")
-    return record
 
 
 async def _replayed(adapter: Adapter, message_id: str, n: int) -> Replayed:

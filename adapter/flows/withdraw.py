@@ -301,7 +301,7 @@ def _exposed(tx: Transaction, adapter: Adapter, patient_key: str, exposure: Expo
     ref = exposure.records[0]
     stored = records.consents_at(tx, patient_key, exposure.consent_version)
     consents = {
-        _business(record): version.record_id
+        record.id.name: version.record_id
         for version in stored.records
         if version.origin == "local" and isinstance(record := adapter.record(version), Consent)
     }
@@ -397,11 +397,4 @@ def _shown(tx: Transaction, adapter: Adapter, ref: RecordRef) -> dict[str, Any]:
 
 
 def _record(tx: Transaction, adapter: Adapter, ref: RecordRef) -> Record:
-    version = records.get(tx, ref.record_id, ref.version)
-    if version is None:
-        raise LookupError("a record that was sent is always kept")
-    return adapter.record(version)
-
-
-def _business(consent: Consent) -> str:
-    return f"{consent.id.system}|{consent.id.value}"
+    return adapter.record(records.kept(tx, ref))

@@ -178,6 +178,19 @@ def consents(tx: Transaction, patient_key: str) -> Snapshot:
     return Snapshot(consent_version(tx, patient_key), tuple(_opened(tx, row) for row in rows))
 
 
+def kept(tx: Transaction, ref: RecordRef) -> Version:
+    """
+    A version that something else in the store names.
+
+    Raises:
+        LookupError: it is not there, which no operation leaves behind.
+    """
+    version = get(tx, *ref)
+    if version is None:
+        raise LookupError("a record that is named is always kept")
+    return version
+
+
 def consents_at(tx: Transaction, patient_key: str, version: int) -> Snapshot:
     """
     What ``consents`` gave when the patient's consent version was ``version``: of the first so many versions of the
