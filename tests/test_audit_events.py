@@ -102,7 +102,7 @@ EVENT_CODES = sorted(
         for path in ADAPTER.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call)
-        and getattr(node.func, "attr", getattr(node.func, "id", "")) == "Entry"
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) in {"Entry", "entry"}
         and node.args
         and isinstance(node.args[0], ast.Constant)
         and "." in str(node.args[0].value)
