@@ -324,10 +324,11 @@ def _written(findings: Iterable[Finding], used: Collection[tuple[str, int]]) -> 
     "stands".
     """
     rules = []
-    for directive, out, said in findings:
+    for found in findings:
+        directive, out, said = found
         says = "stands" if (directive.id, directive.version) in used else "nothing"
-        if out is None and (said.denies or said.permits):
-            says = "deny" if said.denies else "permit"
+        if found.denies or found.permits:
+            says = "deny" if found.denies else "permit"
         steps = msgspec.Raw(b"[]" if out else said.steps)
         rules.append(
             {
