@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import reduce
 from hashlib import sha256
+from operator import or_
 from typing import Any, Final, TypeVar
 
 from adapter.consent.directives import Directive, Source, Status
@@ -59,15 +61,16 @@ class DeniesOnly(StrEnum):
 class Reader:
     """
     What consents are read with. ``patient``: every name of the one that is asked about, and ``token``: what the patient is
-    called in directives. ``recipient``: who asks, whose own word opens nothing. ``custodian``: what the care provider with these
-    names is called in directives, nothing if it cannot be told; without it custodians, scopes and kinds are not looked at.
+    called in directives. ``recipient``: who asks, whose own word opens nothing; None: anybody may ask. ``custodian``: what the
+    care provider with these names is called in directives, nothing if it cannot be told; without it custodians, scopes and kinds
+    are not looked at.
     """
 
     patient: Names = field(repr=False)
     token: str
     resolver: Resolver
     dialect: Dialect = Dialect.TREE
-    recipient: Party = field(default_factory=Party)
+    recipient: Party | None = None
     custodian: Callable[[Names], str] | None = None
 
     def read(self, consent: Any) -> Directive:
@@ -116,6 +119,13 @@ def consents_in(document: Json) -> tuple[list[Any], Resolver]:
     ]
     at_hand = {url: each for url, each in resources if each["resourceType"] != "Consent"}
     return [each for _, each in resources if each["resourceType"] == "Consent"], Resolver(at_hand)
+
+
+def patient_of(consent: Json, resolver: Resolver) -> Names:
+    """Every name of the one whom a Consent says that it is about, as far as it can be read."""
+    read = _Consent(Reader(Names(), "", resolver), consent)
+    named = (read.named(consent[element]) for element in ("patient", "subject") if element in consent)
+    return reduce(or_, named, Names())
 
 
 _ANYWHERE: Final = frozenset({"resourceType", "meta", "language", "text", "contained"})
@@ -219,7 +229,7 @@ class _Consent:
         patient, named, numbers = self._reader.patient, Names(), set[Coding]()
         given = [self._resource[element] for element in ("patient", "subject") if element in self._resource]
         for reference in given:
-            names = self._named(reference)
+            names = self.named(reference)
             number = identifier(reference.get("identifier")) if isinstance(reference, dict) else None
             lost = is_contained(reference) and not any(self._contained(reference))
             if lost or not is_understood(reference) or not names.all:
@@ -234,7 +244,7 @@ class _Consent:
             raise RefusedError(Refusal.PATIENT_AMBIGUOUS)
         return answer
 
-    def _named(self, reference: Any) -> Names:
+    def named(self, reference: Any) -> Names:
         """The names of what a Reference refers to, also inside this Consent."""
         names = self._reader.resolver.named(reference)
         for inner in self._contained(reference) if is_contained(reference) else ():
@@ -355,11 +365,14 @@ class _Consent:
         if not givers or any(self._is_same(self._reader.patient.party, giver) for giver in givers):
             return True
         proxies = [giver for giver in givers if _is_related_person(giver)]
-        asks = any(self._is_same(self._reader.recipient, giver) for giver in givers)
-        return bool(proxies) and bool(verified) and all(verified) and not asks
+        return bool(proxies) and bool(verified) and all(verified) and not any(map(self._may_ask, givers))
+
+    def _may_ask(self, giver: Any) -> bool:
+        recipient = self._reader.recipient
+        return not _is_related_person(giver) if recipient is None else self._is_same(recipient, giver)
 
     def _is_same(self, party: Party, reference: Any) -> bool:
-        return self._named(reference).pattern.answer(party) is Answer.YES
+        return self.named(reference).pattern.answer(party) is Answer.YES
 
     def _id(self) -> str:
         """A name for explanations: the business identifier, else the resource's id; neither if it may hold a person's number."""
