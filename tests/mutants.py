@@ -1,7 +1,7 @@
 """
 Mutation testing of the gate: one small fault at a time is put into a module, and the focused tests must notice.
 
-    python tests/mutants.py [--sample N] [--jobs N] [--list] [MODULE ...]
+    python tests/mutants.py [--sample N] [--only REGEX] [--jobs N] [--list] [MODULE ...]
 
 Each mutant is imported in a forked process in the place of the module, so nothing is written to disk. A mutant that no
 test notices must be argued in docs/mutants.md, under its name (module, function, what became what); any other fails the
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
 import importlib.abc
 import importlib.util
@@ -30,10 +31,17 @@ PAGE = ROOT / "docs" / "mutants.md"
 TIMEOUT_S = 120
 DECISION = ["tests/test_consent_decide.py", "tests/test_consent_blocks.py", "tests/test_consent_oracle.py"]
 OUTPUT = ["tests/test_consent_gate.py", "tests/test_leak_channels.py"]
+FOREIGN = ["tests/test_consent_foreign.py", "tests/test_cli_decide.py"]
+WITHDRAWAL = ["tests/test_withdrawal.py", "tests/test_leak_channels.py"]
 TESTS = {
     "seal": OUTPUT[:1],
     "inspection": ["tests/test_consent_inspection.py", *OUTPUT],
     "disclosure": [*OUTPUT, *DECISION[:1]],
+    "names": FOREIGN,
+    "provisions": FOREIGN,
+    "foreign": FOREIGN,
+    "notice": WITHDRAWAL,
+    "journal_entry": ["tests/test_journal_entry.py", *OUTPUT],
     "gate": [*OUTPUT, "tests/test_journal_entry.py"],
     "policy": [*DECISION, *OUTPUT[:1]],
     "rules": DECISION,
@@ -43,7 +51,12 @@ TESTS = {
 """The modules of adapter.consent that are mutated, and the tests that must notice."""
 FOCUS = "not planted_leak and not any_record and not cannot_tell and not samordningsforbund and not arbetsformedlingen and not has_its_tests and not doctor"
 """Without what repeats a rule for one more recipient, or proves the proof."""
-ENVIRONMENT = {"HYPOTHESIS_PROFILE": "mutants", "KOORD_ORACLE_CASES": "2000"}
+PLUGINS = ["_hypothesis_pytestplugin", "pytest_timeout"]
+ENVIRONMENT = {
+    "HYPOTHESIS_PROFILE": "mutants",
+    "KOORD_ORACLE_CASES": "2000",
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+}
 
 _COMPARED = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
@@ -184,7 +197,36 @@ class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(ast.fix_missing_locations(Put().visit(tree)), str(file), "exec"), module.__dict__)
 
 
-def _started(module: str, mutant: Mutant | None) -> int:
+class _Order:
+    """What has noticed a mutant is asked first about the next one: they stand side by side in the text."""
+
+    def __init__(self) -> None:
+        self._latest: list[str] = []
+        self._told, self._tell = os.pipe()
+        os.set_blocking(self._told, False)
+
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=lambda item: self._place(item.nodeid))
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            os.write(self._tell, f"{report.nodeid}\n".encode())
+
+    def learn(self) -> None:
+        """Hear which tests have failed in the processes that have ended."""
+        with contextlib.suppress(BlockingIOError):
+            for test in os.read(self._told, 65536).decode().splitlines():
+                self._latest = [test, *(each for each in self._latest if each != test)]
+
+    def files(self, module: str) -> list[str]:
+        files = [test.partition("::")[0] for test in self._latest]
+        return sorted(TESTS[module], key=lambda file: files.index(file) if file in files else len(files))
+
+    def _place(self, test: str) -> int:
+        return self._latest.index(test) if test in self._latest else len(self._latest)
+
+
+def _started(module: str, mutant: Mutant | None, order: _Order) -> int:
     """A process of its own in which the tests run; it ends with 0 if all of them pass."""
     process = os.fork()
     if process:
@@ -197,12 +239,15 @@ def _started(module: str, mutant: Mutant | None) -> int:
 
     if mutant:
         sys.meta_path.insert(0, _Mutated(mutant))
-    alone = ["-x", "-q", "--assert=plain", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    alone = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", *(f"-p{each}" for each in PLUGINS)]
     try:
-        result = pytest.main([*alone, "-m", "not processes", "-k", FOCUS, *TESTS[module]])
+        passed = all(
+            pytest.main([*alone, "-m", "not processes", "-k", FOCUS, file], [order]) == 0
+            for file in order.files(module)
+        )
     except BaseException:  # noqa: BLE001  a mutant that breaks the import of a test is noticed
-        result = 1
-    os._exit(int(result))
+        passed = False
+    os._exit(not passed)
 
 
 def _prepared() -> None:
@@ -213,6 +258,7 @@ def _prepared() -> None:
     import hypothesis  # noqa: F401
     import pytest  # noqa: F401
 
+    import adapter.store  # noqa: F401
     from adapter.definitions import definitions
     from adapter.mapping import Mapper  # noqa: F401
     from adapter.tables import load
@@ -224,13 +270,13 @@ def _prepared() -> None:
     assert "adapter.consent" not in sys.modules
 
 
-def survivors(chosen: list[Mutant], jobs: int) -> list[Mutant]:
+def survivors(chosen: list[Mutant], jobs: int, order: _Order) -> list[Mutant]:
     """Those that no test noticed. Prints them as they are found."""
     waiting, running, found = list(reversed(chosen)), dict[int, tuple[Mutant, float]](), []
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.pop()
-            running[_started(mutant.module, mutant)] = mutant, time.monotonic()
+            running[_started(mutant.module, mutant, order)] = mutant, time.monotonic()
         time.sleep(0.01)
         for process, (mutant, since) in list(running.items()):
             if time.monotonic() - since > TIMEOUT_S:
@@ -238,6 +284,7 @@ def survivors(chosen: list[Mutant], jobs: int) -> list[Mutant]:
             ended, status = os.waitpid(process, os.WNOHANG)
             if ended:
                 del running[process]
+                order.learn()
                 if status == 0:
                     found.append(mutant)
                     print(mutant.name, flush=True)  # noqa: T201
@@ -253,25 +300,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", default=list(TESTS), metavar="MODULE")
     parser.add_argument("--sample", type=int, help="so many, the same every time")
+    parser.add_argument("--only", default="", metavar="REGEX", help="those whose name it is found in")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--list", action="store_true", help="only their names")
     asked = parser.parse_args()
     everything = [mutant for module in asked.modules for mutant in mutants(module)]
     known = set(argued())
     stale = {name for name in known if name.partition(" ")[0] in asked.modules} - {each.name for each in everything}
-    chosen = everything
+    chosen = [mutant for mutant in everything if re.search(asked.only, mutant.name)]
     if asked.sample:
-        unargued = [mutant for mutant in everything if mutant.name not in known]
+        unargued = [mutant for mutant in chosen if mutant.name not in known]
         chosen = unargued[:: max(1, len(unargued) // asked.sample)][: asked.sample]
     if asked.list:
         print(*(mutant.name for mutant in chosen), sep="\n")  # noqa: T201
         return 0
     _prepared()
+    order = _Order()
     for module in {mutant.module for mutant in chosen} if not asked.sample else ():
-        _, status = os.waitpid(_started(module, None), 0)
+        _, status = os.waitpid(_started(module, None, order), 0)
         if status:
             sys.exit(f"the tests of {module} fail without any mutant")
-    left = [mutant.name for mutant in survivors(chosen, asked.jobs)]
+    left = [mutant.name for mutant in survivors(chosen, asked.jobs, order)]
     unargued = [name for name in left if name not in known]
     killed = [mutant.name for mutant in chosen if mutant.name in known and mutant.name not in left]
     print(f"{len(chosen)} mutants, {len(left)} not noticed, {len(unargued)} of them not argued")  # noqa: T201
