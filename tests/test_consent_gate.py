@@ -554,10 +554,49 @@ def test_the_tables_of_what_may_be_disclosed_are_closed(tmp_path):
 
 
 def test_a_change_of_a_table_changes_the_version_of_the_policy(tmp_path):
+    assert re.fullmatch(r"koord-1-[0-9a-f]{16}", disclosure.load().version)
     for path in Path(disclosure.folder("mappings") / "disclosure").glob("*.toml"):
         (tmp_path / path.name).write_text(path.read_text("utf-8"), "utf-8")
     (tmp_path / "kommun.toml").write_text((tmp_path / "kommun.toml").read_text("utf-8") + "\n", "utf-8")
     assert disclosure.load(tmp_path).version != disclosure.load().version
+
+
+@pytest.mark.parametrize(
+    ("shape", "inner"),
+    [
+        ("Attachment", {"title", "contentType", "url"}),
+        ("CodeableConcept", {"coding.system", "coding.code"}),
+        ("Coding", {"system", "code"}),
+        ("ContactPoint", {"system", "value"}),
+        ("HumanName", {"family", "given"}),
+        ("Identifier", {"system", "value"}),
+        ("Link", {"reference"}),
+        ("Logical", {"identifier.system", "identifier.value"}),
+        ("Period", {"start", "end"}),
+        ("Reference", {"reference", "identifier.system", "identifier.value"}),
+    ],
+)
+def test_a_type_in_a_table_stands_for_what_identifies_and_never_for_text_or_more(tmp_path, shape, inner):
+    for path in Path(disclosure.folder("mappings") / "disclosure").glob("*.toml"):
+        text = path.read_text("utf-8").replace("[elements]", f'[elements]\nThing = ["plain", "of {shape}"]')
+        (tmp_path / path.name).write_text(text, "utf-8")
+    elements = disclosure.load(tmp_path).of["kommun"].elements
+    assert elements["Thing"] == {"plain", *(f"of.{each}" for each in inner)}
+
+
+def test_every_type_of_recipient_has_one_usual_purpose():
+    usual = {kind: each.usual_purpose for kind, each in disclosure.load().of.items()}
+    expected = dict.fromkeys(disclosure.TYPES, "coordination")
+    assert usual == expected | {"forsakringskassan": "rehabilitation-need", "patient": "patient-request"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", SENT)
+def test_every_resource_for_an_outside_actor_and_no_other_is_marked_as_less_than_all(kind, form):
+    marks = [{"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}]
+    to = recipient(kind, format=form)
+    for resource in resources(sent(records_for(to)[0], to)):
+        assert resource.get("meta") == (None if kind in {"vard", "patient"} else {"tag": marks})
 
 
 def test_no_outside_actor_may_get_diagnosis_note_goal_plan_or_sick_leave():

@@ -41,29 +41,37 @@ _SHAPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Disclosure:
+class AllowList:
+    """
+    What may stand in the bytes for a ``recipient``. ``elements``: for each resource type the paths that may stand in it;
+    ``values``: for some paths, all that may stand there.
+    """
+
+    recipient: str
+    elements: Mapping[str, frozenset[str]]
+    values: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure(AllowList):
     """
     The most one type of recipient may get.
 
     ``presupposes``: consents that must stand, whomever they name. ``opened_by``: the consent that must name the
     recipient, or None where the ``law`` itself opens. ``addressed``: items that name another outside actor, or none,
     are left out. ``care``: the recipient gives care. ``marks``: tags (system, code) that every resource for this type
-    carries, always. ``elements``: for each resource type the paths that may stand in it; ``values``: for some paths, all
-    that may stand there.
+    carries, always.
     """
 
-    recipient: str
     law: str
     records: frozenset[str]
     purposes: frozenset[Purpose]
     presupposes: tuple[ConsentKind, ...]
     opened_by: ConsentKind | None
     categories: frozenset[Category]
-    elements: Mapping[str, frozenset[str]]
-    values: Mapping[str, frozenset[str]]
-    addressed: bool = False
-    care: bool = False
-    marks: tuple[tuple[str, str], ...] = ()
+    addressed: bool
+    care: bool
+    marks: tuple[tuple[str, str], ...]
 
     @property
     def usual_purpose(self) -> Purpose:

@@ -20,7 +20,7 @@ from uuid import UUID
 from adapter.consent import disclosure, journal_entry, policy
 from adapter.consent import notice as notices
 from adapter.consent.decide import Decision, Reason, Request, decide
-from adapter.consent.disclosure import Disclosure
+from adapter.consent.disclosure import AllowList, Disclosure
 from adapter.consent.explanation import explain, reason_fault
 from adapter.consent.inspection import inspect, reread
 from adapter.consent.journal_entry import ENTRY, Handout
@@ -227,7 +227,7 @@ class Gate:
                 logical_id = self._ids(journal.destination)("Communication", handout.message_id)
                 made = journal_entry.bundle(handout, status, at, logical_id)
                 body, seen = self._written(made, journal, ())
-                _refuse_unexpected(seen, ENTRY, ENTRY.categories, handout.patient)
+                _refuse_unexpected(seen, ENTRY, journal_entry.CATEGORIES, handout.patient)
             except _StoppedError as stopped:
                 return attempt.stopped(decision, stopped)
             records = tuple((record.name, version) for _, record, version in handout.records)
@@ -271,7 +271,7 @@ class Gate:
         subject = Subject("Communication", "", f"Communication {handout.message_id}")
         own = any(handout.provider.same(each) for each in self._senders)
         reason = Reason.PERMITTED_JOURNAL_ENTRY if own else Reason.WRONG_TENANT
-        categories = ENTRY.categories if own else frozenset[Category]()
+        categories = journal_entry.CATEGORIES if own else frozenset[Category]()
         return Decision(own, reason, request, subject, now, self._policy.version, categories=categories)
 
     def _body(self, made: Resource, recipient: Recipient, records: Sequence[Record], *decisions: Decision) -> bytes:
@@ -422,7 +422,7 @@ def _refuse_diagnoses(resources: Iterable[Resource], permitted: frozenset[Catego
 
 
 def _refuse_unexpected(
-    seen: dict[str, Any], most: Disclosure, permitted: frozenset[Category], patient: PersonIdentity
+    seen: dict[str, Any], most: AllowList, permitted: frozenset[Category], patient: PersonIdentity
 ) -> None:
     unexpected = inspect(seen, most, permitted, patient.number)
     if unexpected:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from adapter.consent.disclosure import Disclosure
+from adapter.consent.disclosure import AllowList
 from adapter.definitions import Release
 from adapter.domain import Category
 from adapter.errors import Fault, Unreadable
@@ -45,9 +45,7 @@ def reread(body: bytes, form: Form, release: Release) -> dict[str, Any]:
     return seen
 
 
-def inspect(
-    seen: dict[str, Any], disclosure: Disclosure, permitted: frozenset[Category], own_number: str
-) -> list[Fault]:
+def inspect(seen: dict[str, Any], allowed: AllowList, permitted: frozenset[Category], own_number: str) -> list[Fault]:
     """
     Everything in a Bundle, or in one resource, that this recipient type may not get; empty if nothing is. Places are paths, never values.
 
@@ -57,7 +55,7 @@ def inspect(
     parts = _parts(seen)
     resources = parts if len(parts) == 1 else parts[1:]
     package = _Package(
-        disclosure,
+        allowed,
         ids=frozenset(f"{each.get('resourceType')}/{each.get('id')}" for each in resources),
         own_number=_bare(own_number),
         identity=Category.IDENTITY in permitted,
@@ -118,7 +116,7 @@ def _extension(url: object, *, nested: bool) -> str:
 class _Package:
     """What is known of the whole while its leaves are looked at."""
 
-    disclosure: Disclosure
+    allowed: AllowList
     ids: frozenset[str]
     own_number: str
     identity: bool
@@ -126,12 +124,12 @@ class _Package:
     def unexpected(self, path: str, value: Any) -> str:
         """Why this may not stand here, or nothing."""
         kind, _, inner = path.partition(".")
-        if inner not in self.disclosure.elements.get(kind, ()):
-            return f"not among the elements for {self.disclosure.recipient}"
+        if inner not in self.allowed.elements.get(kind, ()):
+            return f"not among the elements for {self.allowed.recipient}"
         if value is None or value in ({}, []):
             return "an element without a value"
-        if path in self.disclosure.values and value not in self.disclosure.values[path]:
-            return f"not among the values for {self.disclosure.recipient}"
+        if path in self.allowed.values and value not in self.allowed.values[path]:
+            return f"not among the values for {self.allowed.recipient}"
         if inner.endswith(_LINKS):  # and if it leads to one of them, it holds nothing but that one's id
             return "" if str(value).removeprefix(f"{CANONICAL}/") in self.ids else "a reference out of the package"
         if isinstance(value, str) and self._tells_a_number(kind, inner, value):

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from adapter.consent.disclosure import Disclosure
-from adapter.domain import BusinessId, Category, PersonIdentity, Purpose
+from adapter.consent.disclosure import AllowList
+from adapter.domain import BusinessId, Category, PersonIdentity
 from adapter.mapping import Package, Resource, transaction
 from adapter.sweden import HsaId, OrganisationNumber, identifier_systems
 
-LAW: Final = "PDL 3 kap. 11 §"
 Status = Literal["preparation", "completed", "not-done", "unknown"]
 
 _URN: Final = "urn:ietf:rfc:3986"
@@ -43,14 +42,10 @@ class Handout:
     categories: tuple[Category, ...]
 
 
-ENTRY: Final = Disclosure(
+CATEGORIES: Final = frozenset({Category.ADMINISTRATIVE, Category.IDENTITY})
+"""What an entry holds."""
+ENTRY: Final = AllowList(
     recipient="journal",
-    law=LAW,
-    records=frozenset(),
-    purposes=frozenset(Purpose),
-    presupposes=(),
-    opened_by=None,
-    categories=frozenset({Category.ADMINISTRATIVE, Category.IDENTITY}),
     elements={
         "Bundle": frozenset({"type", "entry.fullUrl", "entry.request.method", "entry.request.url"}),
         "Communication": frozenset(

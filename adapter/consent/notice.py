@@ -1,5 +1,5 @@
 """
-The notice that a consent no longer holds: one Task, with what it must say and nothing else.
+The notice that a consent no longer holds (GDPR articles 7.3 and 19): one Task, with what it must say and nothing else.
 
 It names the consent, the records that the recipient has been sent on it, and when the order was given: all by business
 identifiers that the recipient has seen before. It tells no reason, no person and nothing of what the records say.
@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from adapter.consent.disclosure import Disclosure
+from adapter.consent.disclosure import AllowList
 from adapter.consent.inspection import leaves
-from adapter.domain import BusinessId, Purpose
+from adapter.domain import BusinessId
 from adapter.errors import Fault, Invalid
 from adapter.mapping import Package, Resource, transaction
-
-LAW: Final = "GDPR artikel 7.3 och 19"
 
 CODE: Final = "samtycke-aterkallat"
 """The code of a notice among kinds of Task (mappings/codes/task-kind.toml)."""
@@ -28,14 +26,8 @@ _KIND: Final = {"system": "https://koord.example/fhir/CodeSystem/task-kind", "co
 _INPUT: Final = {"system": "https://koord.example/fhir/CodeSystem/task-input", "code": "sluta-anvanda"}
 _ANSWERS: Final = frozenset({"accepted", "completed"})
 
-NOTICE: Final = Disclosure(
+NOTICE: Final = AllowList(
     recipient="notice",
-    law=LAW,
-    records=frozenset({"Consent"}),
-    purposes=frozenset(Purpose),
-    presupposes=(),
-    opened_by=None,
-    categories=frozenset(),
     elements={
         "Bundle": frozenset({"type", "entry.fullUrl", "entry.request.method", "entry.request.url"}),
         "Task": frozenset(
