@@ -107,5 +107,5 @@ def answers(rules, count, asked):
     names = (frozenset(party.get(name, ())) for name in ("references", "identifiers", "groups"))
     subject = Subject("kind", "patient", dates=Span(*asked["dates"]) if "dates" in asked else None, **known)
     question = Question(Party(party.get("kind", ""), *names), asked.get("action"), subject, micros(asked["now"]))
-    sheets = rules.sheets(question, [asked["purpose"]] if "purpose" in asked else [])
+    sheets = rules.sheets(rules.answers(question, [asked["purpose"]] if "purpose" in asked else []))
     return [rules.says(n, sheets).effects[0] for n in range(count)]

@@ -94,6 +94,25 @@ def test_the_examples_are_answered_as_their_ids_say(run):
     ]
 
 
+def test_what_goes_wrong_in_the_engine_itself_is_a_denial_and_the_next_line_is_answered(run, monkeypatch):
+    from adapter.consent import questions
+
+    def broken(asked, decided=questions.decided):
+        if asked.subject.name == "Observation/breaks":
+            raise RuntimeError("not to be told")
+        return decided(asked)
+
+    monkeypatch.setattr(questions, "decided", broken)
+    breaks = question(r4(ALL), id="breaks", resource={"resourceType": "Observation", "id": "breaks"})
+    ran = run(stdin=written(breaks, question(r4(ALL), id="next")))
+    assert [(each["id"], each["decision"], each["reason"]) for each in ran.answers] == [
+        ("breaks", "deny", "GATE_ERROR"),
+        ("next", "permit", "PERMITTED"),
+    ]
+    assert ran.code == 1
+    assert b"not to be told" not in ran.out
+
+
 def test_an_answer_tells_why_and_what_could_not_be_read():
     [rule] = answered(question(r4({"actor": [actor()]})))["explanation"]["rules"]
     assert (rule["refusal"], rule["out"], rule["rule"]) == (

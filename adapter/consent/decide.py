@@ -8,16 +8,17 @@ then the permissions that the recipient type needs, each given by name; else no.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from adapter.consent.directives import LAW, Directive, Source, Status
 from adapter.consent.disclosure import PATIENT, Disclosure, Disclosures
-from adapter.consent.rulebook import Question, Rulebook, Said, micros, remember
+from adapter.consent.rulebook import Answers, Question, Rulebook, Said, micros, remember
 from adapter.consent.rules import Coding, Effect, Party, Span, Subject
 from adapter.domain import BlockKind, Category
 
@@ -115,8 +116,7 @@ class Missing:
     alone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """
     ``categories`` is what may be disclosed, empty unless ``permitted``. ``consents`` are those that opened it.
     ``withheld`` tells for each category that may not go which rule closed it. ``rules``: the findings as canonical JSON.
@@ -132,9 +132,13 @@ class Decision:
     categories: frozenset[Category] = frozenset()
     consents: tuple[tuple[str, int], ...] = ()
     withheld: tuple[tuple[Category, str], ...] = ()
-    findings: tuple[Finding, ...] = field(default=(), repr=False)
-    missing: tuple[Missing, ...] = field(default=(), repr=False)
-    rules: bytes = field(default=b"[]", repr=False)
+    findings: tuple[Finding, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    rules: bytes = b"[]"
+
+    def stopped(self, reason: Reason) -> Decision:
+        """A denial for what was found after it, with all that it was made from."""
+        return structs.replace(self, permitted=False, reason=reason, categories=frozenset(), consents=())
 
 
 def decide(
@@ -168,7 +172,8 @@ def generic(directives: Iterable[Directive], request: Request, subject: Subject,
 def _generic(directives: Iterable[Directive], facts: tuple[Request, Subject, datetime, str]) -> Decision:
     request, subject, now, _ = facts
     rules = Rulebook.of(directives)
-    findings = _findings(rules, *_answers(rules, request, subject, now))
+    outs, answers = _answers(rules, request, subject, now)
+    findings = _findings(rules, outs, rules.sheets(answers))
     opening = [_sources(rules, findings, "", _permits(n)) for n in range(len(request.purposes) or 1)]
     consents = tuple(sorted({(directive.id, directive.version) for sources in opening for directive, _ in sources}))
     reason = Reason.PERMITTED
@@ -225,30 +230,20 @@ def _decide(
     if prohibited is not None:
         return Decision(False, prohibited, *facts)
     rules = Rulebook.of(directives)
-    outs, sheets = _answers(rules, request, subject, now)
-    key = (policy.version, disclosure.recipient, outs, *sheets)
-    verdict: _Verdict = rules.verdicts.get(key) or remember(
-        rules.verdicts, key, _verdict(rules, disclosure, outs, sheets)
-    )
-    return Decision(
-        verdict.permitted,
-        verdict.reason,
-        *facts,
-        kind=verdict.kind,
-        categories=verdict.categories,
-        consents=verdict.consents,
-        withheld=verdict.withheld,
-        findings=verdict.findings,
-        missing=verdict.missing,
-        rules=verdict.rules,
-    )
+    outs, answers = _answers(rules, request, subject, now)
+    key = (policy.version, disclosure.recipient, outs, answers)
+    verdict: _Verdict | None = rules.verdicts.get(key)
+    if verdict is None:
+        verdict = remember(rules.verdicts, key, _verdict(rules, disclosure, outs, rules.sheets(answers)))
+    permitted, reason, kind, categories, consents, withheld, findings, missing, written = verdict
+    return Decision(permitted, reason, *facts, kind, categories, consents, withheld, findings, missing, written)
 
 
 _Withheld = tuple[tuple[Category, str], ...]
 
 
 class _Verdict(NamedTuple):
-    """What all directives come to for a type of recipient: the parts of a decision."""
+    """What all directives come to for a type of recipient: a decision without its facts, in its order."""
 
     permitted: bool
     reason: Reason
@@ -297,7 +292,7 @@ def _prohibited(disclosure: Disclosure, request: Request, subject: Subject) -> R
 _Outs = tuple[Reason | None, ...]
 
 
-def _answers(rules: Rulebook, request: Request, subject: Subject, now: datetime) -> tuple[_Outs, list[int]]:
+def _answers(rules: Rulebook, request: Request, subject: Subject, now: datetime) -> tuple[_Outs, Answers]:
     """
     For each directive why it is out, if it is, which is the same between two of the times that matter to any of them; and
     what the rules answer for each purpose.
@@ -307,7 +302,7 @@ def _answers(rules: Rulebook, request: Request, subject: Subject, now: datetime)
     outs: _Outs | None = rules.outs.get(key)
     if outs is None:
         outs = remember(rules.outs, key, tuple([_out(each, subject, now) for each in rules.directives]))
-    return outs, rules.sheets(Question(request.recipient, request.action, subject, at), request.purposes)
+    return outs, rules.answers(Question(request.recipient, request.action, subject, at), request.purposes)
 
 
 def _findings(rules: Rulebook, outs: _Outs, sheets: Sequence[int]) -> tuple[Finding, ...]:
@@ -452,10 +447,14 @@ def _sources(
 
 
 def _common(opens: Iterable[frozenset[Category] | None]) -> frozenset[Category]:
-    common = frozenset(Category)
+    common = _EVERYTHING
     for categories in opens:
-        common &= frozenset(Category) if categories is None else categories | {Category.ADMINISTRATIVE}
+        if categories is not None:
+            common &= categories | {Category.ADMINISTRATIVE}
     return common
+
+
+_EVERYTHING = frozenset(Category)
 
 
 def _missing(findings: Sequence[Finding], kind: str, says: _Says, *, named: bool) -> Missing:

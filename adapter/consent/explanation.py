@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Final
@@ -34,7 +35,7 @@ class _Document(msgspec.Struct):
     faults: list[dict[str, str]]
     kind: str
     law: str
-    now: str
+    now: datetime
     policy: str
     purposes: list[str]
     reason: str
@@ -55,7 +56,7 @@ def explain(decision: Decision, *, snapshot: str = "", destination: str = "", fa
         faults=[{"code": each.code, "where": each.where, "why": each.why} for each in faults],
         kind=decision.kind,
         law="" if decision.policy == GENERIC else law(decision.reason, decision.kind),
-        now=decision.now.isoformat(),
+        now=decision.now,
         policy=decision.policy,
         purposes=[purpose for _, purpose in decision.request.purposes],
         reason=decision.reason,

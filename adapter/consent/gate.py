@@ -368,8 +368,7 @@ class _Attempt:
         )
 
     def stopped(self, decision: Decision, stopped: _StoppedError) -> Withheld:
-        stop = replace(decision, permitted=False, reason=stopped.reason, categories=frozenset(), consents=())
-        return self.withheld(stop, stopped.faults)
+        return self.withheld(decision.stopped(stopped.reason), stopped.faults)
 
     def failed(self, error: Exception) -> Withheld:
         """The gate itself failed: what kind of error and where in the code, nothing of what it was looking at."""

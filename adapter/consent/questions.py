@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from adapter.consent import disclosure
 from adapter.consent.decide import Decision, Reason, Request, decide, generic
@@ -109,27 +110,32 @@ class Question:
 
 
 class Answered(NamedTuple):
-    """A line of answer without its end, and whether the question could be read."""
+    """A line of answer without its end, and whether the question could be read and decided."""
 
     line: bytes
     is_read: bool
 
 
 def answer(line: bytes) -> Answered:
-    """What is decided on the question in a line of JSON. Never raises: what cannot be read is a denial, ``UNREADABLE``."""
+    """
+    What is decided on the question in a line of JSON. Never raises: what cannot be read is a denial, ``UNREADABLE``; what
+    goes wrong after that is one too, ``GATE_ERROR``.
+    """
     name: str | int | None = None
+    failure = Reason.UNREADABLE
     try:
         value = json.read(line, limits=LIMITS, require_object=True)
         if isinstance(value.get("id"), str | int) and not isinstance(value.get("id"), bool):
             name = value["id"]
         question = read(value)
+        failure = Reason.GATE_ERROR
+        decision, faults = decided(question)
+        explanation = explain(decision, snapshot=question.digest, faults=faults)
+        return Answered(_written(name, _outcome(decision), decision.reason, explanation), is_read=True)
     except AdapterError as error:
-        return _unreadable(name, error.faults)
+        return _failed(name, failure, error.faults)
     except Exception as error:  # noqa: BLE001  whatever is wrong with a line, the next one is read
-        return _unreadable(name, [Fault("gate.unreadable", why=type(error).__name__)])
-    decision, faults = decided(question)
-    explanation = explain(decision, snapshot=question.digest, faults=faults)
-    return Answered(_written(name, _outcome(decision), decision.reason, explanation), is_read=True)
+        return _failed(name, failure, [Fault(failure.code, why=type(error).__name__)])
 
 
 def decided(question: Question) -> tuple[Decision, tuple[Fault, ...]]:
@@ -144,9 +150,9 @@ def decided(question: Question) -> tuple[Decision, tuple[Fault, ...]]:
     decision = decide(directives, request, question.subject, question.now, policy)
     most = policy.of.get(request.recipient.kind)
     if question.diagnoses and most and Category.DIAGNOSIS not in most.categories and not _is_prohibited(decision):
-        return _stopped(decision, Reason.DIAGNOSIS_CONTENT), question.diagnoses
+        return decision.stopped(Reason.DIAGNOSIS_CONTENT), question.diagnoses
     if decision.permitted and not alone.permitted:
-        return replace(alone, policy=decision.policy), ()
+        return structs.replace(alone, policy=decision.policy), ()
     return decision, ()
 
 
@@ -349,10 +355,6 @@ def _is_prohibited(decision: Decision) -> bool:
     return not (decision.permitted or decision.missing or decision.findings)
 
 
-def _stopped(decision: Decision, reason: Reason) -> Decision:
-    return replace(decision, permitted=False, reason=reason, categories=frozenset(), consents=())
-
-
 def _outcome(decision: Decision) -> str:
     """A denial for want of a permission, and nothing else, is "no-consent"."""
     if decision.permitted:
@@ -365,9 +367,8 @@ def _wrong(place: str, why: str) -> Invalid:
     return Invalid(Fault("gate.unreadable", place, why))
 
 
-def _unreadable(name: str | int | None, faults: Iterable[Fault]) -> Answered:
+def _failed(name: str | int | None, reason: Reason, faults: Iterable[Fault]) -> Answered:
     """As an explanation, as far as there is one: what is wrong and where, never what was read."""
-    reason = Reason.UNREADABLE
     fault = Fault(reason.code)
     document = {
         "decision": "deny",

@@ -34,7 +34,8 @@ from adapter.consent.rules import (
     Subject,
 )
 
-ATTRIBUTES: Final = ("period", "actor", "purpose", "action", "type", "code", "label", "data", "dataPeriod")
+ATTRIBUTES: Final = ("action", "actor", "code", "data", "dataPeriod", "label", "period", "purpose", "type")
+"""Of a rule, in the order of canonical JSON."""
 _PURPOSE: Final = ATTRIBUTES.index("purpose")
 REMEMBERED: Final = 4096
 """How many answers of one kind are kept; one more, and all of them are forgotten."""
@@ -50,6 +51,13 @@ class Bits(NamedTuple):
 
     yes: int
     unknown: int
+
+
+class Answers(NamedTuple):
+    """The bits of all attributes but the purpose, in the rulebook's order; and those of each purpose."""
+
+    common: tuple[Bits, ...]
+    purposes: tuple[Bits, ...]
 
 
 class Step(NamedTuple):
@@ -106,21 +114,21 @@ class Rulebook:
         rules = [rule for tree in self._trees for rule in tree.rules]
         self._width = len(rules)
         self._purposes = _Words((rule.purposes for rule in rules), lambda _: None)
-        attributes: tuple[_Attribute, ...] = (
-            _Periods(rules),
-            _actors(rules),
-            self._purposes,
-            _Words((rule.actions for rule in rules), lambda asked: asked.action and (asked.action,)),
-            _Words((rule.types for rule in rules), attrgetter("subject.types")),
-            _Words((rule.codes for rule in rules), attrgetter("subject.codes")),
-            _Words((rule.labels for rule in rules), attrgetter("subject.labels")),
-            _data(rules),
-            _data_periods(rules),
-        )
+        attributes: dict[str, Iterable[_Attribute]] = {
+            "period": (_Periods(rules),),
+            "actor": (_actors(rules),),
+            "action": (_Words((rule.actions for rule in rules), lambda asked: asked.action and (asked.action,)),),
+            "type": (_Words((rule.types for rule in rules), attrgetter("subject.types")),),
+            "code": (_Words((rule.codes for rule in rules), attrgetter("subject.codes")),),
+            "label": (_Words((rule.labels for rule in rules), attrgetter("subject.labels")),),
+            "data": _data(rules),
+            "dataPeriod": (_data_periods(rules),),
+        }
         self._attributes = [
-            (2 * place * self._width, attribute)
-            for place, attribute in enumerate(attributes)
-            if attribute.listed and place != _PURPOSE
+            (2 * ATTRIBUTES.index(name) * self._width, attribute)
+            for name, of_name in attributes.items()
+            for attribute in of_name
+            if attribute.listed
         ]
         self._starts = [0]
         for tree in self._trees:
@@ -144,16 +152,19 @@ class Rulebook:
     def __iter__(self) -> Iterator[Directive]:
         return iter(self.directives)
 
-    def sheets(self, asked: Question, purposes: Sequence[Coding]) -> list[int]:
-        """The sheet of each purpose; of an unknown one, if there is none."""
+    def answers(self, asked: Question, purposes: Sequence[Coding]) -> Answers:
+        """What all rules answer to a question, and to each of the purposes; to an unknown one, if there is none."""
+        return Answers(
+            tuple([attribute.to(asked) for _, attribute in self._attributes]),
+            tuple([self._purposes.among((purpose,)) for purpose in purposes]) or (self._purposes.among(None),),
+        )
+
+    def sheets(self, answers: Answers) -> list[int]:
+        """The sheet of each purpose. Where an attribute is looked at in several ways, yes in one of them is yes."""
         sheet, width = 0, self._width
-        for shift, attribute in self._attributes:
-            yes, unknown = attribute.to(asked)
+        for (shift, _), (yes, unknown) in zip(self._attributes, answers.common, strict=True):
             sheet |= (unknown << width | yes) << shift
-        if not self._purposes.listed:
-            return [sheet] * (len(purposes) or 1)
-        answers = [self._purposes.among((purpose,)) for purpose in purposes] or [self._purposes.among(None)]
-        return [sheet | (unknown << width | yes) << 2 * _PURPOSE * width for yes, unknown in answers]
+        return [sheet | (unknown << width | yes) << 2 * _PURPOSE * width for yes, unknown in answers.purposes]
 
     def says(self, number: int, sheets: Sequence[int]) -> Said:
         """What the directive of this number in ``directives`` says to the question of these sheets."""
@@ -180,7 +191,7 @@ class Rulebook:
         written = msgspec.json.encode([_written(step) for step in steps])
         return Said(tuple(effects), Effect.DENY in effects, Effect.PERMIT in effects, frozenset(short), written)
 
-    def _answers(self, number: int, sheet: int) -> list[_Answers]:
+    def _answers(self, number: int, sheet: int) -> list[_OfRule]:
         """For each rule of a directive, the answer of every attribute that it has."""
         own = sheet >> self._starts[number]
         return [tuple(self._read(own >> n, rule)) for n, rule in enumerate(self._trees[number].rules)]
@@ -188,8 +199,8 @@ class Rulebook:
     def _read(self, sheet: int, rule: Rule) -> Iterator[tuple[str, Answer]]:
         """The answers of the rule whose bits are the lowest of every plane."""
         listed = (
-            rule.period, rule.actors, rule.purposes, rule.actions, rule.types, rule.codes, rule.labels, rule.data,
-            rule.data_period,
+            rule.actions, rule.actors, rule.codes, rule.data, rule.data_period, rule.labels, rule.period, rule.purposes,
+            rule.types,
         )  # fmt: skip
         for place, name in enumerate(ATTRIBUTES):
             if listed[place]:
@@ -203,7 +214,7 @@ class Rulebook:
         return sum(own << plane * self._width for plane in range(2 * len(ATTRIBUTES)))
 
 
-_Answers = tuple[tuple[str, Answer], ...]
+_OfRule = tuple[tuple[str, Answer], ...]
 
 
 class _Tree:
@@ -216,7 +227,7 @@ class _Tree:
         self._flat = dialect is Dialect.PCF_FLAT
         self._add(root, "provision", None)
 
-    def outcome(self, answers: Sequence[_Answers], steps: list[Step]) -> Effect | None:
+    def outcome(self, answers: Sequence[_OfRule], steps: list[Step]) -> Effect | None:
         """What the rules come to, by their answers. Appends one step per rule that was asked."""
         if self._flat:
             return _strictest({self._alone(n, answers, steps) for n in range(len(self.rules))})
@@ -236,7 +247,7 @@ class _Tree:
             self._children[place].append(self._add(child, f"{path}.provision[{n}]", narrowed.period))
         return place
 
-    def _among_exceptions(self, place: int, answers: Sequence[_Answers], steps: list[Step]) -> Effect | None:
+    def _among_exceptions(self, place: int, answers: Sequence[_OfRule], steps: list[Step]) -> Effect | None:
         """A rule with its children, which are exceptions to it."""
         effect, mine = self.rules[place].effect, len(steps)
         steps.append(Step(self._paths[place], effect, answers[place], None))
@@ -247,7 +258,7 @@ class _Tree:
         steps[mine] = steps[mine]._replace(outcome=outcome)
         return outcome
 
-    def _alone(self, place: int, answers: Sequence[_Answers], steps: list[Step]) -> Effect | None:
+    def _alone(self, place: int, answers: Sequence[_OfRule], steps: list[Step]) -> Effect | None:
         """A rule by itself."""
         effect = self.rules[place].effect
         outcome = effect if _effective(effect, answers[place]) else None
@@ -395,15 +406,11 @@ def _actors(rules: Iterable[Rule]) -> _Patterns[ActorPattern, Party]:
     return _Patterns((rule.actors for rule in rules), attrgetter("party"), ActorPattern.answer)
 
 
-def _data(rules: Sequence[Rule]) -> _Patterns[DataPattern, tuple[frozenset[str] | None, ...]]:
-    used = {pattern.meaning for rule in rules for pattern in rule.data}
-    meanings = [meaning for meaning in Meaning if meaning in used]
-    fields = [_REFERRED[meaning] for meaning in meanings]
-    return _Patterns(
-        (rule.data for rule in rules),
-        lambda asked: tuple([getattr(asked.subject, field) for field in fields]),
-        lambda pattern, known: pattern.answer(known[meanings.index(pattern.meaning)]),
-    )
+def _data(rules: Sequence[Rule]) -> Iterator[_Patterns[DataPattern, frozenset[str] | None]]:
+    """One for each meaning that a rule uses."""
+    for meaning in Meaning:
+        listed = [[pattern for pattern in rule.data if pattern.meaning is meaning] for rule in rules]
+        yield _Patterns(listed, attrgetter(f"subject.{_REFERRED[meaning]}"), DataPattern.answer)
 
 
 def _data_periods(rules: Iterable[Rule]) -> _Patterns[Span, Span | None]:
@@ -419,7 +426,7 @@ def _dated(period: Span, dates: Span | None) -> Answer:
     return Answer.UNKNOWN if period.meets(dates) else Answer.NO
 
 
-def _effective(effect: Effect, answers: _Answers) -> bool:
+def _effective(effect: Effect, answers: _OfRule) -> bool:
     """No beats unknown beats yes; unknown is enough for a denial, and not for a permission."""
     least = min((answer for _, answer in answers), default=Answer.YES)
     return least is Answer.YES or (least is Answer.UNKNOWN and effect is Effect.DENY)
@@ -453,9 +460,12 @@ def micros(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
 
+_SAID: Final = {answer: answer.name.lower() for answer in Answer}
+
+
 def _written(step: Step) -> dict[str, Any]:
     return {
-        "answers": dict(sorted((name, answer.name.lower()) for name, answer in step.answers)),
+        "answers": {name: _SAID[answer] for name, answer in step.answers},
         "effect": step.effect,
         "outcome": step.outcome or "nothing",
         "path": step.path,
