@@ -10,7 +10,7 @@ import region as r
 
 from adapter.errors import AdapterError, Conflict, Invalid
 from adapter.flows import Dispatcher, accept
-from adapter.store import audit, disclosures, quarantine
+from adapter.store import audit, disclosures, quarantine, records
 
 INTERVENTIONS = r.consent("k-a", "interventions")
 COLLABORATE = r.consent("k-c", "collaborate", recipient=r.EMPLOYER)
@@ -112,7 +112,6 @@ def test_a_withdrawal_between_decision_and_first_byte_is_seen(tmp_path):
 
 def _store_withdrawal(tx, adapter):
     from adapter.domain import read_record
-    from adapter.store import records
 
     record, _ = read_record(r.withdrawn(COLLABORATE))
     records.put(
@@ -197,15 +196,16 @@ def test_a_disclosure_is_entered_with_recipient_consents_and_categories(tmp_path
         async with r.region(tmp_path) as adapter:
             await sent(adapter, r.submission(INTERVENTIONS, COLLABORATE, r.intervention(), i1=["employer"]))
             message = (await adapter.store.read(quarantine.messages, now=adapter.clock()))[0]
-            consent_id = adapter.record_id("@local", _business_id("k-c"))
-            entered = await adapter.store.read(disclosures.on_consent, consent_id)
+            given = [adapter.record_id("@local", _business_id(value)) for value in ("k-a", "k-c")]
+            patient = (await adapter.store.read(records.get, given[0])).patient_key
+            entered = await adapter.store.read(disclosures.of_patient, patient)
             verified = await adapter.store.read(audit.verify_chain)
-            return message, entered, verified
+            return message, given, entered, verified
 
-    message, (entry,), verified = run(go())
+    message, given, (entry,), verified = run(go())
     assert entry.message_id == message.message_id
     assert entry.destination == "employer"
-    assert len(entry.disclosure.consents) == 2
+    assert sorted(entry.disclosure.consents) == sorted((each, 1) for each in given)
     assert "identity" not in entry.disclosure.categories
     assert not verified.breaks
 

@@ -35,14 +35,13 @@ def test_disclosures_of_a_patient_come_in_order_and_only_the_patients(world):
     assert world.do(disclosures.exposures, world.patient(OTHER)) == []
 
 
-def test_whom_to_tell_of_a_withdrawal_is_found_by_any_version_of_the_consent(world):
-    first = deliver(world, ("c1", 1))
-    deliver(world, ("c2", 1))
-    third = deliver(world, ("c1", 2), ("c2", 1))
-    found = world.do(disclosures.on_consent, "c1")
-    assert [row.message_id for row in found] == [first, third]
-    assert found[1].disclosure.consents == (RecordRef("c1", 2), RecordRef("c2", 1))
-    assert found[0].disclosure.categories == ("goal", "plan")
+def test_a_disclosure_names_every_consent_that_allowed_it_in_its_version(world):
+    deliver(world, ("c1", 1))
+    deliver(world, ("c1", 2), ("c2", 1))
+    first, second = world.do(disclosures.of_patient, world.patient())
+    assert first.disclosure.consents == (RecordRef("c1", 1),)
+    assert second.disclosure.consents == (RecordRef("c1", 2), RecordRef("c2", 1))
+    assert first.disclosure.categories == ("goal", "plan")
 
 
 def test_a_notice_that_discloses_nothing_enters_no_disclosure_but_is_an_exposure(world):

@@ -252,15 +252,6 @@ def test_after_a_crash_the_message_goes_again_with_the_same_request_id(world):
     ]
 
 
-def test_a_dispatcher_that_starts_again_reclaims_its_own_leases_at_once(world):
-    world.send(PERSON)
-    world.send(OTHER)
-    world.claim(limit=1)
-    world.do(outbox.claim, owner="another", now=world.now, lease=LEASE, limit=1)
-    assert world.do(outbox.reclaim, owner="worker") == 1
-    assert len(world.claim()) == 1
-
-
 def test_a_claim_given_back_is_free_at_once(world):
     world.send()
     claim = only(world.claim())
@@ -306,8 +297,6 @@ def test_delivered_enters_the_disclosure_and_the_audit_in_the_same_commit(world)
     )
     assert entered.at == world.now
     assert entered.disclosure == world.delivered().disclosure
-    assert world.do(disclosures.on_consent, "consent") == [entered]
-    assert world.do(disclosures.on_consent, "record") == []
     assert world.do(audit.entries)[-1].entry == entry
     assert world.do(quarantine.explanation, message, 1) == b"permitted by consent"
     assert world.chain_holds()

@@ -135,7 +135,7 @@ class Simulation:
         if closed and claim.message_id not in self.on_the_way[claim.destination]:
             self.violations.append(f"{claim.destination} left, and the withdrawal did not say that it was under way")
         yield "sent"
-        consents = self.adapter.consents_of(decided)
+        consents = self.adapter.consents_of(decided, snapshot)
         ended = {
             "delivered": Delivered(Disclosure(claim.destination, claim.records, consents, tuple(decided.categories))),
             "retry": Retry(r.NOW, "peer.timeout", peer_failed=False),

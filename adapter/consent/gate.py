@@ -22,6 +22,7 @@ from adapter.consent import notice as notices
 from adapter.consent.decide import Decision, Reason, Request, decide
 from adapter.consent.disclosure import AllowList, Disclosure
 from adapter.consent.explanation import explain, reason_fault
+from adapter.consent.handed_over import ForeignConsent
 from adapter.consent.inspection import inspect, reread
 from adapter.consent.journal_entry import ENTRY, Handout
 from adapter.consent.notice import NOTICE, Notice
@@ -178,7 +179,7 @@ class Gate:
     def notice(  # noqa: PLR0913  named by the caller
         self,
         notice: Notice,
-        consent: Consent,
+        consent: Consent | ForeignConsent,
         *,
         destination: Recipient,
         snapshot: Snapshot,
@@ -192,7 +193,7 @@ class Gate:
         """
         attempt = _Attempt(destination, snapshot, now, request_id, correlation_id)
         try:
-            decision = self._by_law(consent, destination, snapshot, now)
+            decision = self._by_law(consent, destination, now)
             if not decision.permitted:
                 return attempt.withheld(decision)
             try:
@@ -253,17 +254,14 @@ class Gate:
         request = policy.request(recipient, purpose, self._senders)
         return decide(snapshot.directives, request, policy.subject(record, snapshot), now, self._policy)
 
-    def _by_law(self, consent: Consent, recipient: Recipient, snapshot: Snapshot, now: datetime) -> Decision:
+    def _by_law(self, consent: Consent | ForeignConsent, recipient: Recipient, now: datetime) -> Decision:
         """A notice needs no consent: it is permitted to everyone on the closed list of recipients."""
-        subject, asked = (
-            policy.subject(consent, snapshot),
-            policy.request(recipient, Purpose.COORDINATION, self._senders),
-        )
-        request = replace(asked, purposes=())
+        request = replace(policy.request(recipient, Purpose.COORDINATION, self._senders), purposes=())
         known = recipient.type in self._policy.of and bool(request.recipient.identifiers)
         reason = Reason.PERMITTED_NOTICE if known else Reason.UNKNOWN_RECIPIENT
         about = ((consent.id.name, consent.version),) if known else ()
-        return Decision(known, reason, request, subject, now, self._policy.version, consent.kind, consents=about)
+        subject, kind = policy.named(consent), consent.kind if isinstance(consent, Consent) else ""
+        return Decision(known, reason, request, subject, now, self._policy.version, kind, consents=about)
 
     def _own_entry(self, handout: Handout, journal: Recipient, now: datetime) -> Decision:
         """An entry needs no consent: the provider that answers for what is handed out writes in its own journal."""
@@ -285,7 +283,7 @@ class Gate:
         _refuse_unexpected(seen, self._policy.of[recipient.type], permitted, records[0].patient.identity)
         return body
 
-    def _notice_body(self, made: Resource, recipient: Recipient, consent: Consent) -> bytes:
+    def _notice_body(self, made: Resource, recipient: Recipient, consent: Consent | ForeignConsent) -> bytes:
         """As ``_body``, against the list of notices. A number in an id is no news to those who may have it."""
         body, seen = self._written(made, recipient, ())
         _refuse_unexpected(
@@ -341,7 +339,7 @@ class _Attempt:
     request_id: str
     correlation_id: str
 
-    def contents(self, records: Sequence[Record], body: bytes, decisions: Sequence[Decision]) -> Contents:
+    def contents(self, records: Sequence[Record | ForeignConsent], body: bytes, decisions: Sequence[Decision]) -> Contents:
         return Contents(
             body=body,
             content_type=f"application/fhir+{self.destination.format}",

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from hashlib import blake2b, sha256
 from secrets import token_bytes
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from adapter.consent.decide import Request
 from adapter.consent.directives import LAW, Directive, Source, Status
 from adapter.consent.disclosure import PATIENT
 from adapter.consent.foreign import Reader, consents_in
+from adapter.consent.handed_over import ForeignConsent
 from adapter.consent.names import Names
 from adapter.consent.rulebook import Rulebook, micros
 from adapter.consent.rules import (
@@ -60,6 +61,8 @@ from adapter.wire import json
 
 _Versioned = TypeVar("_Versioned", Consent, Block)
 _PEPPER = token_bytes(32)
+_INSTANT: Final = timedelta(microseconds=1)
+_KINDS: Final = frozenset(each.value for each in ConsentKind)
 _DISCLOSE: Coding = ("http://terminology.hl7.org/CodeSystem/consentaction", "disclose")
 
 
@@ -163,6 +166,69 @@ def subject(record: Record, snapshot: Snapshot) -> Subject:
         protected=any(person.protected for person in people),
         deceased=any(person.deceased for person in people),
     )
+
+
+def named(consent: Consent | ForeignConsent) -> Subject:
+    """A consent that something is said about: its name, and nothing of what it says."""
+    return Subject("Consent", "", f"Consent {consent.id.name} version {consent.version}")
+
+
+def opens(said: Consent | Block | ForeignConsent, at: datetime | None = None) -> str:
+    """The kind of what a consent opens; nothing for a spärr, and for one that opens nothing or is over at an aware time."""
+    for each in _active(said):
+        end = each.rule.period.end if each.rule.period else None
+        over = at is not None and end is not None and end < at
+        if each.kind in _KINDS and not each.refusal and not over and _permits(each.rule):
+            return each.kind
+    return ""
+
+
+def closes(said: Consent | ForeignConsent) -> str | None:
+    """The kind of the consents that its words are about; None if those of another system may close what any of them opens."""
+    if isinstance(said, Consent):
+        return said.kind
+    return None if any(each.refusal or _denies(each.rule) for each in _active(said)) else opens(said)
+
+
+def stays_until(said: Consent | Block | ForeignConsent, since: datetime) -> datetime | None:
+    """
+    The last instant, from an aware time on, before any of what it says begins or ends to hold by the clock; None: it stays
+    as it is.
+    """
+    spans = [span for each in _active(said) for span in (*_spans(each.rule), Span(each.dated.start))]
+    ends = [span.end for span in spans if span.end is not None and span.end >= since]
+    starts = [span.start - _INSTANT for span in spans if span.start is not None and span.start > since]
+    return min([*ends, *starts], default=None)
+
+
+def _active(said: Consent | Block | ForeignConsent) -> list[Directive]:
+    """What one consent or spärr says by itself, unless it is proposed or withdrawn."""
+    match said:
+        case Consent():
+            found = [_consent(said, twofold=False)]
+        case Block():
+            found = [_block(said)]
+        case ForeignConsent():
+            found = list(_foreign(said.document, said.patient.identity))
+    return [each for each in found if each.status is Status.ACTIVE]
+
+
+def _permits(rule: Rule) -> bool:
+    """Whether any of its rules permits something to somebody else than the patient."""
+    theirs = {each.kind for each in rule.actors} != {PATIENT}
+    return (rule.effect is Effect.PERMIT and theirs) or any(map(_permits, rule.children))
+
+
+def _denies(rule: Rule) -> bool:
+    return rule.effect is Effect.DENY or any(map(_denies, rule.children))
+
+
+def _spans(rule: Rule) -> Iterator[Span]:
+    """The periods of a rule and of all within it."""
+    if rule.period is not None:
+        yield rule.period
+    for child in rule.children:
+        yield from _spans(child)
 
 
 def _foreign(document: Mapping[str, Any], patient: PersonIdentity) -> Iterator[Directive]:

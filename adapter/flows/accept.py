@@ -1,16 +1,20 @@
-"""The local system hands over records and says to whom each is to be sent. Stored and queued in one commit, then answered."""
+"""
+The local system hands over records and other systems' Consents, and says to whom each record is to be sent. Stored and queued in
+one commit, then answered.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from pydantic import Field, TypeAdapter
 
-from adapter.consent import disclosure
+from adapter.consent import disclosure, handed_over, policy
+from adapter.consent.handed_over import ForeignConsent
 from adapter.domain import (
     Block,
     BusinessId,
@@ -23,7 +27,7 @@ from adapter.domain import (
     read_part,
     read_record,
 )
-from adapter.errors import AdapterError, Fault, Invalid
+from adapter.errors import AdapterError, Conflict, Fault, Invalid
 from adapter.flows import withdraw
 from adapter.flows.adapter import LOCAL, Adapter
 from adapter.flows.withdraw import Effects
@@ -42,9 +46,13 @@ class Delivery(Part):
 
 
 class Submission(Part):
-    """What the local system hands over: records in their JSON form, and what to send."""
+    """
+    What the local system hands over: records in their JSON form, Consents of other systems in FHIR (each alone or in a Bundle
+    with what it refers to), and what to send.
+    """
 
     records: tuple[Any, ...] = Field(default=(), max_length=1000)
+    consents: tuple[Any, ...] = Field(default=(), max_length=1000)
     send: tuple[Delivery, ...] = Field(default=(), max_length=1000)
 
 
@@ -74,12 +82,13 @@ async def accept(
     no attempt that began before it is under way any more, or the longest send has timed out.
 
     Raises:
-        Invalid: a record or a delivery is not what it must be; every fault is named.
-        Conflict: an older version, or another content under the same version or request id.
+        Invalid: a record, a Consent or a delivery is not what it must be; every fault is named.
+        Conflict: an older version, or another content under the same version or request id; a Consent that shares an
+            identifier with another.
     """
     now = adapter.clock()
     submission, _ = read_part(SUBMISSION, document)
-    taken, warnings = _records(adapter, submission)
+    taken, foreign, warnings = _read(adapter, submission)
     sends = await _sends(adapter, submission, taken, correlation_id or str(uuid4()))
     arrival = inbox.Arrival(
         source=LOCAL,
@@ -87,19 +96,17 @@ async def accept(
         digest=adapter.keys.fingerprint(json.canonical(document)),
         origin="local",
     )
-    if await adapter.store.read(inbox.replay, arrival) is None:
-        await adapter.refuse_older(LOCAL, taken)
 
-    def answer(effects: Effects, stored: tuple[Stored, ...], messages: tuple[str, ...]) -> bytes:
+    def answer(effects: Effects, stored: Sequence[Stored], messages: tuple[str, ...]) -> bytes:
         return json.write(
             {
                 "records": [
-                    {
-                        "id": record.id.model_dump(),
-                        "kind": record.record,
-                        "state": "unchanged" if kept.unchanged else "stored",
-                    }
-                    for record, kept in zip(taken, stored, strict=True)
+                    {"id": record.id.model_dump(), "kind": record.record, "state": _state(kept)}
+                    for record, kept in zip(taken, stored, strict=False)
+                ],
+                "consents": [
+                    {"id": consent.id.model_dump(), "opens": policy.opens(consent) or None, "state": _state(kept)}
+                    for consent, kept in zip(foreign, stored[len(taken) :], strict=True)
                 ],
                 "messages": [
                     {
@@ -116,43 +123,88 @@ async def accept(
 
     def take_over(tx: Transaction) -> inbox.Accepted:
         def respond(stored: tuple[Stored, ...], messages: tuple[str, ...]) -> bytes:
-            effects = withdraw.settle(tx, adapter, zip(taken, stored, strict=True), who=caller, now=now)
+            effects = withdraw.settle(tx, adapter, zip(all_taken, stored, strict=True), who=caller, now=now)
             return answer(effects, stored, messages)
 
+        answered = inbox.replay(tx, arrival)
+        if answered is not None:
+            return answered
+        _refuse_older(tx, adapter, taken, foreign)
         return inbox.accept(tx, arrival, records=new, sends=sends, entries=entries, respond=respond, now=now)
 
-    new = [adapter.new_record(LOCAL, record) for record in taken]
-    entries = [adapter.entry("record.accepted", caller, LOCAL, record) for record in taken]
+    all_taken = [*taken, *foreign]
+    new = [adapter.new_record(LOCAL, record) for record in all_taken]
+    entries = [adapter.entry("record.accepted", caller, LOCAL, record) for record in all_taken]
     accepted = await adapter.store.write(take_over)
     adapter.wake()
     told = json.read(accepted.response)
-    patients = _losing(adapter, taken, taking=withdraw.is_taking(told))
+    patients = _losing(adapter, all_taken, taking=withdraw.is_taking(told))
     return Acceptance(told, accepted.replayed, await _still_under_way(adapter, patients))
 
 
-def _records(adapter: Adapter, submission: Submission) -> tuple[list[Record], list[Fault]]:
-    taken: list[Record] = []
+def _read(adapter: Adapter, submission: Submission) -> tuple[list[Record], list[ForeignConsent], list[Fault]]:
+    """What is handed over, and what test mode let pass."""
+    mode, today = adapter.settings.mode, adapter.clock().date()
     warnings: list[Fault] = []
     faults: list[Fault] = []
-    for number, document in enumerate(submission.records):
-        try:
-            record, noted = read_record(document, mode=adapter.settings.mode, today=adapter.clock().date())
-        except AdapterError as error:
-            faults.extend(_inside(fault, number) for fault in error.faults)
-            continue
+
+    def each(
+        name: str, documents: Iterable[Any], read: Callable[[Any], tuple[_Read, tuple[Fault, ...]]]
+    ) -> Iterator[tuple[str, _Read]]:
+        for number, document in enumerate(documents):
+            place = f"{name}[{number}]"
+            try:
+                one, noted = read(document)
+            except AdapterError as error:
+                faults.extend(_inside(fault, place) for fault in error.faults)
+                continue
+            warnings.extend(_inside(fault, place) for fault in noted)
+            yield place, one
+
+    taken = []
+    for place, record in each("records", submission.records, lambda given: read_record(given, mode=mode, today=today)):
         if not record.provider.hsa_id.same(adapter.settings.region.provider):
-            faults.append(
-                Fault("exchange.foreign-provider", f"records[{number}].provider.hsa_id", "lag (2019:1297) 1 §")
-            )
+            faults.append(Fault("exchange.foreign-provider", f"{place}.provider.hsa_id", "lag (2019:1297) 1 §"))
         taken.append(record)
-        warnings.extend(_inside(fault, number) for fault in noted)
+    consents = each("consents", submission.consents, lambda given: handed_over.read(given, mode=mode, today=today))
+    foreign = [consent for _, consent in consents]
     if faults:
         raise Invalid(faults)
-    return taken, warnings
+    return taken, foreign, warnings
 
 
-def _inside(fault: Fault, number: int) -> Fault:
-    return Fault(fault.code, f"records[{number}].{fault.where}", fault.why, severity=fault.severity)
+_Read = TypeVar("_Read")
+
+
+def _inside(fault: Fault, place: str) -> Fault:
+    return Fault(fault.code, f"{place}.{fault.where}", fault.why, severity=fault.severity)
+
+
+def _refuse_older(
+    tx: Transaction, adapter: Adapter, taken: Iterable[Record], foreign: Sequence[ForeignConsent]
+) -> None:
+    """
+    Only what is newest is taken over, and an identifier is of one Consent.
+
+    Raises:
+        Conflict: ``exchange.older-version``, ``exchange.same-version``, ``exchange.other-consent``.
+    """
+    given: list[tuple[str, Record | ForeignConsent]] = [
+        *((f"records[{number}].version", record) for number, record in enumerate(taken)),
+        *((f"consents[{number}].Consent.meta.versionId", consent) for number, consent in enumerate(foreign)),
+    ]
+    for (where, _), (_, is_newest) in zip(given, adapter.in_order(tx, LOCAL, given), strict=True):
+        if not is_newest:
+            raise Conflict(Fault("exchange.older-version", where))
+    for number, consent in enumerate(foreign):
+        stored = records.search(tx, adapter.patient_key(consent), ForeignConsent.record)
+        for other in (*map(adapter.kept, stored), *foreign[:number]):
+            if isinstance(other, ForeignConsent) and other.is_known_as(consent) and other.id != consent.id:
+                raise Conflict(Fault("exchange.other-consent", f"consents[{number}].Consent.identifier"))
+
+
+def _state(kept: Stored) -> str:
+    return "unchanged" if kept.unchanged else "stored"
 
 
 async def _sends(adapter: Adapter, submission: Submission, taken: Sequence[Record], correlation_id: str) -> list[Send]:
@@ -178,16 +230,17 @@ async def _sends(adapter: Adapter, submission: Submission, taken: Sequence[Recor
 
 
 async def _patient_of(adapter: Adapter, record_id: str) -> str | None:
+    """Whose record it is; None if there is none that can be sent. Another system's Consent never is."""
     version: Version | None = await adapter.store.read(records.get, record_id)
-    return version.patient_key if version else None
+    return version.patient_key if version and version.kind != ForeignConsent.record else None
 
 
-def _losing(adapter: Adapter, taken: Sequence[Record], *, taking: bool) -> set[str]:
+def _losing(adapter: Adapter, taken: Sequence[Record | ForeignConsent], *, taking: bool) -> set[str]:
     """The patients of whom something may be under way that is no longer open. ``taking``: something was taken away."""
     return {
         adapter.patient_key(record)
         for record in taken
-        if isinstance(record, Block)
+        if isinstance(record, Block | ForeignConsent)
         or (isinstance(record, Consent) and (taking or record.state is not ConsentState.GIVEN))
     }
 

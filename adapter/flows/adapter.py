@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random, SystemRandom
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar
 from uuid import UUID, uuid4
 
+from adapter.consent import handed_over
 from adapter.consent.gate import Cleared, Gate
+from adapter.consent.handed_over import ForeignConsent
 from adapter.consent.policy import Recipient, Snapshot
 from adapter.domain import Block, BusinessId, Consent, Record, read_record, written_record
 from adapter.errors import Conflict, Fault
 from adapter.mapping import Mapper
 from adapter.settings import JOURNAL, Destination, Peer, Settings
-from adapter.store import Keys, Store, destinations, load_keys, records
+from adapter.store import Keys, Store, Transaction, destinations, load_keys, outbox, records
 from adapter.store.audit import Entry
 from adapter.store.inbox import Arrival
-from adapter.store.outbox import Claim
+from adapter.store.outbox import Begun, Claim
 from adapter.store.records import NewRecord, RecordRef, Version
 from adapter.store.schedule import next_try
 from adapter.sweden import HsaId, OrganisationNumber, person_key
@@ -31,6 +33,9 @@ LOCAL: Final = "@local"
 """The source of what the local system hands over. Peers are sources by their id, and no id in the settings can be this."""
 READER: Final = "reader:"
 """What a peer has read is entered under its id behind this, as what is sent is under the id of its destination."""
+
+Kept = TypeVar("Kept", bound=Record | ForeignConsent)
+"""What the store keeps in versions: a record of ours or a peer's, or a Consent of another system."""
 
 
 def _now() -> datetime:
@@ -109,16 +114,16 @@ class Adapter:
         digest = self.keys.fingerprint(f"{source}|{identifier.name}".encode())
         return str(UUID(bytes=digest[:16], version=5))
 
-    def patient_key(self, record: Record) -> str:
+    def patient_key(self, record: Record | ForeignConsent) -> str:
         identity = record.patient.identity
         return self.keys.patient_key(person_key(identity.kind, identity.number))
 
-    def new_record(self, source: str, record: Record, *, expected: int | None = None) -> NewRecord:
+    def new_record(self, source: str, record: Record | ForeignConsent, *, expected: int | None = None) -> NewRecord:
         return NewRecord(
             record_id=self.record_id(source, record.id),
             kind=record.record,
             patient_key=self.patient_key(record),
-            body=json.canonical(written_record(record)),
+            body=record.body if isinstance(record, ForeignConsent) else json.canonical(written_record(record)),
             expected=expected,
         )
 
@@ -135,7 +140,7 @@ class Adapter:
             loss=json.write([{"code": each.code, "where": each.where} for each in beyond]),
         )
 
-    def entry(self, event: str, who: str, source: str, record: Record) -> Entry:
+    def entry(self, event: str, who: str, source: str, record: Record | ForeignConsent) -> Entry:
         """What is logged of a record that is taken over."""
         return Entry(
             event,
@@ -149,22 +154,33 @@ class Adapter:
         """The record that a stored version holds; it was checked when it came."""
         return read_record(json.read(version.body), mode="test")[0]
 
-    async def refuse_older(self, source: str, taken: Iterable[Record]) -> None:
+    def kept(self, version: Version) -> Record | ForeignConsent:
+        """As ``record``, for whatever is kept in versions."""
+        if version.kind == ForeignConsent.record:
+            return handed_over.read(json.read(version.body), mode="test")[0]
+        return self.record(version)
+
+    def in_order(self, tx: Transaction, source: str, given: Iterable[tuple[str, Kept]]) -> Iterator[tuple[Kept, bool]]:
         """
-        Versions only rise, and one version has one content.
+        Whether each is the newest of its versions so far, kept or given: versions only rise, and one version has one content.
+        ``given``: with the place of its version in what came.
 
         Raises:
-            Conflict: ``exchange.older-version``, ``exchange.same-version``.
+            Conflict: ``exchange.same-version``.
         """
-        for number, record in enumerate(taken):
-            kept = await self.store.read(records.get, self.record_id(source, record.id))
-            if kept is None:
-                continue
-            newest = self.record(kept)
-            if record.version < newest.version:
-                raise Conflict(Fault("exchange.older-version", f"records[{number}].version"))
-            if record.version == newest.version and record != newest:
-                raise Conflict(Fault("exchange.same-version", f"records[{number}].version"))
+        newest: dict[str, Record | ForeignConsent | None] = {}
+        for where, record in given:
+            record_id = self.record_id(source, record.id)
+            if record_id not in newest:
+                stored = records.get(tx, record_id)
+                newest[record_id] = self.kept(stored) if stored else None
+            known = newest[record_id]
+            if known is not None and record.version == known.version and record != known:
+                raise Conflict(Fault("exchange.same-version", where))
+            is_newest = known is None or record.version >= known.version
+            if is_newest:
+                newest[record_id] = record
+            yield record, is_newest
 
     def business_ref(self, version: Version) -> tuple[str, int]:
         """How the gate names a stored version: business id and the record's own version."""
@@ -173,22 +189,26 @@ class Adapter:
 
     # what a decision needs
 
-    def snapshot(self, record: Record, stored: records.Snapshot) -> Snapshot:
-        """The patient's consents and blocks as the gate reads them: our own only, never what a peer has written."""
-        ours = [self.record(version) for version in stored.records if version.origin == "local"]
+    def voices(self, stored: records.Snapshot) -> dict[RecordRef, Consent | Block | ForeignConsent]:
+        """The consents and blocks that count: what the local system has handed over, never what a peer has written."""
+        handed = ((version.ref, self.kept(version)) for version in stored.records if version.origin == "local")
+        return {ref: each for ref, each in handed if isinstance(each, Consent | Block | ForeignConsent)}
+
+    def snapshot(self, record: Record | ForeignConsent, stored: records.Snapshot) -> Snapshot:
+        """The patient's consents and blocks as the gate reads them."""
+        voices = self.voices(stored).values()
         return Snapshot(
             patient=record.patient.identity,
             consent_version=stored.consent_version,
-            consents=tuple(each for each in ours if isinstance(each, Consent)),
-            blocks=tuple(each for each in ours if isinstance(each, Block)),
+            consents=tuple(each for each in voices if isinstance(each, Consent)),
+            blocks=tuple(each for each in voices if isinstance(each, Block)),
+            foreign=tuple(each.document for each in voices if isinstance(each, ForeignConsent)),
         )
 
-    def consents_of(self, cleared: Cleared) -> tuple[RecordRef, ...]:
+    def consents_of(self, cleared: Cleared, stored: records.Snapshot) -> tuple[RecordRef, ...]:
         """The consents that a disclosure was cleared on, as the store names them."""
-        return tuple(
-            RecordRef(self.record_id(LOCAL, BusinessId.named(name)), version)
-            for name, version in cleared.consent_versions
-        )
+        newest = {version.record_id: version.ref for version in stored.records}
+        return tuple(newest[self.record_id(LOCAL, BusinessId.named(name))] for name, _ in cleared.consent_versions)
 
     # who got something
 
@@ -205,7 +225,27 @@ class Adapter:
     def _reader(self, name: str) -> Peer | None:
         return next((peer for peer in self.settings.peers if name == f"{READER}{peer.id}"), None)
 
-    # what comes next
+    # an attempt
+
+    async def begin(
+        self, claim: Claim, cleared: Cleared, *, now: datetime, basis: bytes | None = None
+    ) -> tuple[Begun, Cleared]:
+        """
+        Commit that an attempt starts, before its first byte, and the disclosure as it is to be sent: other bytes than last
+        time have another request id. ``basis``: as in ``outbox.begin``.
+        """
+        digest = self.keys.fingerprint(cleared.body)
+        request_id = claim.request_id_for(digest, now=now)
+        begun = await self.store.write(
+            outbox.begin,
+            claim,
+            consent_version=cleared.consent_version,
+            body_digest=digest,
+            request_id=request_id,
+            now=now,
+            basis=basis,
+        )
+        return begun, cleared if request_id == cleared.request_id else self.gate.renamed(cleared, request_id)
 
     def next_try(self, claim: Claim, receipt: Receipt) -> datetime | None:
         """When to send a message again that did not arrive; None: its time to live has ended. A notice lives for ever."""

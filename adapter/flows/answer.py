@@ -93,7 +93,7 @@ async def _cleared(adapter: Adapter, found: Sequence[Version], form: AnswerForm,
     # A read that cannot be entered in the log is not answered (PDL 4:3).
     refused = str(result.reason) if isinstance(result, Withheld) else ""
     entry = _entry(refused, form, reader, found[0].patient_key)
-    await adapter.store.write(_enter, adapter, found, result, entry)
+    await adapter.store.write(_enter, adapter, found, stored, result, entry)
     return result if isinstance(result, Cleared) else None
 
 
@@ -115,15 +115,20 @@ def _entry(refused: str, form: AnswerForm, reader: Reader, patient_key: str) -> 
     )
 
 
-def _enter(
-    tx: Transaction, adapter: Adapter, found: Sequence[Version], result: Cleared | Withheld, entry: audit.Entry
+def _enter(  # noqa: PLR0913, PLR0917  all that is known of the read
+    tx: Transaction,
+    adapter: Adapter,
+    found: Sequence[Version],
+    stored: records.Snapshot,
+    result: Cleared | Withheld,
+    entry: audit.Entry,
 ) -> None:
     """The disclosure and the audit entry of one read."""
     now = adapter.clock()
     if isinstance(result, Cleared):
         shown = set(result.records)
         refs = tuple(v.ref for v in found if adapter.business_ref(v) in shown)
-        disclosed = Disclosure(entry.who, refs, adapter.consents_of(result), result.categories)
+        disclosed = Disclosure(entry.who, refs, adapter.consents_of(result, stored), result.categories)
         disclosures.enter(
             tx,
             disclosed,

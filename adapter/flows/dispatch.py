@@ -163,24 +163,14 @@ async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
         if not_yet is not None:
             await adapter.store.write(outbox.postpone, claim, due_at=not_yet.due_at, reason=not_yet.reason)
             return None
-        digest = adapter.keys.fingerprint(result.body)
-        request_id = claim.request_id_for(digest, now=adapter.clock())
-        cleared = result if request_id == claim.request_id else adapter.gate.renamed(result, request_id)
         starts = adapter.clock()
         if not snapshot.is_as_it_was(now, starts):
             continue
-        begun = await adapter.store.write(
-            outbox.begin,
-            claim,
-            consent_version=stored.consent_version,
-            body_digest=digest,
-            request_id=request_id,
-            now=starts,
-            basis=basis,
-        )
+        begun, cleared = await adapter.begin(claim, result, now=starts, basis=basis)
         if begun.status == "started":
             receipt = await adapter.transport.send(cleared)
-            return await _finish(adapter, claim, _outcome(adapter, claim, cleared, receipt), begun, cleared, basis)
+            outcome = _outcome(adapter, claim, cleared, stored, receipt)
+            return await _finish(adapter, claim, outcome, begun, cleared, basis)
         if begun.status == "lost":
             return None
     await adapter.store.write(outbox.give_back, claim)
@@ -199,9 +189,9 @@ def _looked_up(tx: Transaction, claim: Claim) -> tuple[Version, records.Snapshot
     return records.kept(tx, claim.records[0]), records.consents(tx, claim.patient_key)
 
 
-def _outcome(adapter: Adapter, claim: Claim, cleared: Cleared, receipt: Receipt) -> Outcome:
+def _outcome(adapter: Adapter, claim: Claim, cleared: Cleared, stored: records.Snapshot, receipt: Receipt) -> Outcome:
     if receipt.outcome in {"delivered", "duplicate"}:
-        consents = adapter.consents_of(cleared)
+        consents = adapter.consents_of(cleared, stored)
         return Delivered(Disclosure(claim.destination, claim.records, consents, tuple(cleared.categories)))
     due = _next_try(adapter, claim, receipt) if receipt.outcome == "retry" else None
     if due is None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from adapter.consent import notice as notices
 from adapter.consent.gate import Cleared, Withheld
+from adapter.consent.handed_over import ForeignConsent
 from adapter.consent.notice import Notice
 from adapter.consent.policy import Recipient
 from adapter.domain import BusinessId, Consent
@@ -57,17 +58,7 @@ async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
         result = _cleared(adapter, claim, known, recipient)
         if isinstance(result, Withheld):
             return await _finish(adapter, claim, known, Dead(result.reason, exposed=False), decided=result)
-        digest = adapter.keys.fingerprint(result.body)
-        request_id = claim.request_id_for(digest, now=adapter.clock())
-        cleared = result if request_id == claim.request_id else adapter.gate.renamed(result, request_id)
-        begun = await adapter.store.write(
-            outbox.begin,
-            claim,
-            consent_version=known.consents.consent_version,
-            body_digest=digest,
-            request_id=request_id,
-            now=adapter.clock(),
-        )
+        begun, cleared = await adapter.begin(claim, result, now=adapter.clock())
         if begun.status == "lost":
             return None
         if begun.status == "started":
@@ -121,8 +112,8 @@ def _known(tx: Transaction, claim: Claim) -> _Known:
 
 
 def _cleared(adapter: Adapter, claim: Claim, known: _Known, recipient: Recipient) -> Cleared | Withheld:
-    consent = adapter.record(known.consent)
-    assert isinstance(consent, Consent)  # noqa: S101  orders are about consents
+    consent = adapter.kept(known.consent)
+    assert isinstance(consent, Consent | ForeignConsent)  # noqa: S101  orders are about consents
     tables = adapter.mapper.tables.records
     got = [adapter.record(version) for version in known.records]
     notice = Notice(

@@ -8,11 +8,11 @@ from typing import Final
 
 from adapter.consent import notice
 from adapter.domain import Block, Consent, Record
-from adapter.errors import Conflict, Denied, Fault, Invalid, Unmappable
+from adapter.errors import Denied, Fault, Invalid, Unmappable
 from adapter.flows import notify
 from adapter.flows.adapter import Adapter
 from adapter.mapping import Reading, Resource
-from adapter.store import inbox, records
+from adapter.store import Transaction, inbox, records
 from adapter.store.records import Stored
 from adapter.sweden import HsaId, OrganisationNumber, person_key
 from adapter.transport.login import Caller
@@ -86,7 +86,6 @@ async def _accept(
 ) -> inbox.Accepted:
     """Store what is new, the original and the answer, in one commit."""
     source, now = arrival.source, adapter.clock()
-    taken = await _not_superseded(adapter, source, reading)
     conditions = dict(zip((record.id for record in reading.records), expected, strict=False))
 
     def respond(stored: tuple[Stored, ...], _: tuple[str, ...]) -> bytes:
@@ -94,15 +93,21 @@ async def _accept(
         named = [(_focus(record), adapter.record_id(source, record.id)) for record in reading.records]
         return json.write([(kind, record_id, *kept.get(record_id, (None, False))) for kind, record_id in named])
 
-    return await adapter.store.write(
-        inbox.accept,
-        arrival,
-        records=[adapter.new_record(source, record, expected=conditions.get(record.id)) for record in taken],
-        sends=(),
-        entries=[adapter.entry("record.received", source, source, record) for record in taken],
-        respond=respond,
-        now=now,
-    )
+    def take_over(tx: Transaction) -> inbox.Accepted:
+        """What is older than what is kept is acknowledged and ignored: it came out of order."""
+        given = ((f"{_focus(record)}.extension", record) for record in reading.records)
+        taken = [record for record, is_newest in adapter.in_order(tx, source, given) if is_newest]
+        return inbox.accept(
+            tx,
+            arrival,
+            records=[adapter.new_record(source, record, expected=conditions.get(record.id)) for record in taken],
+            sends=(),
+            entries=[adapter.entry("record.received", source, source, record) for record in taken],
+            respond=respond,
+            now=now,
+        )
+
+    return await adapter.store.write(take_over)
 
 
 _RULES: Final = ("koord-gc001", "koord-subject")
@@ -139,24 +144,6 @@ def _answers(record: Record, caller: Caller) -> bool:
         return caller.organisation.same(record.provider.hsa_id)
     assert isinstance(caller.organisation, OrganisationNumber)  # noqa: S101  the only other kind
     return caller.organisation == record.provider.organisation_number
-
-
-async def _not_superseded(adapter: Adapter, source: str, reading: Reading) -> list[Record]:
-    """
-    The records that are not older than what is kept; an older one is acknowledged and ignored (it came out of order).
-
-    Raises:
-        Conflict: ``exchange.same-version``: one version has one content.
-    """
-    taken = []
-    for record in reading.records:
-        kept = await adapter.store.read(records.get, adapter.record_id(source, record.id))
-        newest = adapter.record(kept) if kept else None
-        if newest is not None and record.version == newest.version and record != newest:
-            raise Conflict(Fault("exchange.same-version", f"{_focus(record)}.extension"))
-        if newest is None or record.version >= newest.version:
-            taken.append(record)
-    return taken
 
 
 async def _written(adapter: Adapter, kind: str, record_id: str, version: int | None, created: bool) -> Written:  # noqa: FBT001  a row of the stored answer

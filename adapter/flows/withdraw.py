@@ -14,12 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
+from adapter.consent import policy
 from adapter.consent.decide import Decision, Reason
 from adapter.consent.gate import Gate
+from adapter.consent.handed_over import ForeignConsent
 from adapter.consent.policy import Recipient, Snapshot
-from adapter.domain import Block, Consent, ConsentState, Purpose, Record
+from adapter.domain import Block, Consent, Purpose, Record
 from adapter.flows.adapter import Adapter
 from adapter.store import Transaction, audit, disclosures, outbox, records, withdrawals
 from adapter.store.disclosures import Entered, Exposure
@@ -31,6 +33,7 @@ log = logging.getLogger("adapter.withdraw")
 SWEEP: Final = timedelta(minutes=1)
 """How often the dispatcher looks for consents that have ended and for orders that wait too long."""
 _PAGE: Final = 1000
+_INSTANT: Final = timedelta(microseconds=1)
 _OF_CONSENTS: Final = frozenset(each for each in Reason if each is Reason.NO_CONSENT or each.startswith("CONSENT_"))
 """Denials for want of a consent, as against those of a person's protection or death."""
 
@@ -79,16 +82,21 @@ class Effects:
 
 
 def settle(
-    tx: Transaction, adapter: Adapter, written: Iterable[tuple[Record, Stored]], *, who: str, now: datetime
+    tx: Transaction,
+    adapter: Adapter,
+    written: Iterable[tuple[Record | ForeignConsent, Stored]],
+    *,
+    who: str,
+    now: datetime,
 ) -> Effects:
     """
-    What follows from our own consents and spärrar that were just stored, in the transaction that stored them.
+    What follows from the consents and spärrar that were just stored, in the transaction that stored them.
 
     ``written``: each record with what became of it. ``who``: for the audit log.
     """
-    by_patient: dict[str, list[tuple[Consent | Block, Stored]]] = {}
+    by_patient: dict[str, list[tuple[_Voice, Stored]]] = {}
     for record, kept in written:
-        if isinstance(record, Consent | Block) and not kept.unchanged:
+        if isinstance(record, Consent | Block | ForeignConsent) and not kept.unchanged:
             by_patient.setdefault(adapter.patient_key(record), []).append((record, kept))
     effects = Effects()
     for patient_key, changed in by_patient.items():
@@ -98,15 +106,16 @@ def settle(
 
 def expire(tx: Transaction, adapter: Adapter, *, now: datetime) -> Effects:
     """
-    What follows from the consents whose period has ended since this was last asked. In one commit with the mark that it
-    was seen to: nothing is done twice, and nothing is forgotten.
+    What follows from what the clock has changed in consents since this was last asked, most often that a period has ended. In
+    one commit with the mark that it was seen to: nothing is done twice, and nothing is forgotten.
     """
     while withdrawals.note_ends(tx, partial(_end_of, adapter), limit=_PAGE) == _PAGE:
         pass
     effects = Effects()
     for end in withdrawals.ended(tx, now=now):
-        if withdrawals.seen_to(tx, end):
-            effects += _expired(tx, adapter, end, now=now)
+        consent = _consent(adapter, records.kept(tx, end.consent))
+        if withdrawals.seen_to(tx, end, policy.stays_until(consent, end.ended_at + _INSTANT)):
+            effects += _expired(tx, adapter, consent, end, now=now)
     return effects
 
 
@@ -126,14 +135,24 @@ def is_taking(document: Mapping[str, Any]) -> bool:
     return any(document.get(name) for name in ("blocked", "notified", "leftBefore"))
 
 
+_Voice = Consent | Block | ForeignConsent
+
+
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A consent that says something else than before, or nothing any more. ``gone``: it was given and is not."""
+    """
+    A consent that says something else than before, or nothing any more. ``kind``: of the consents that it may close, None for
+    any. ``gone``: it was given and is not.
+    """
 
     ref: RecordRef
-    kind: str
+    kind: str | None
     cause: Cause
     gone: bool = False
+
+    def concerns(self, consent: str, kind: str | None) -> bool:
+        """Whether it may be what closes that which a consent of this id and kind opened; of no kind: it did not stand."""
+        return kind is not None and (self.kind in {None, kind} or self.ref.record_id == consent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +199,7 @@ def _settle(  # noqa: PLR0913  named by the caller
     tx: Transaction,
     adapter: Adapter,
     patient_key: str,
-    changed: Sequence[tuple[Consent | Block, Stored]],
+    changed: Sequence[tuple[_Voice, Stored]],
     *,
     who: str,
     now: datetime,
@@ -194,18 +213,20 @@ def _settle(  # noqa: PLR0913  named by the caller
         for version in after.records
     )
     before = tuple(version for version in earlier if version)
-    if not any(version.kind == "Consent" for version in before):  # nothing was open, so nothing can be taken away
+    if not any(version.kind != "Block" for version in before):  # nothing was open, so nothing can be taken away
         return Effects()
     patient = changed[-1][0]
     was = adapter.snapshot(patient, replace(after, records=before))
-    shift = _Shift(adapter.gate, _standing(adapter, before, now), was, now, adapter.snapshot(patient, after), now)
-    given = {version.record_id for version in before if _is_given(adapter.record(version))}
+    voices = adapter.voices(replace(after, records=before))
+    shift = _Shift(adapter.gate, _standing(voices, now), was, now, adapter.snapshot(patient, after), now)
+    given = {ref.record_id for ref, voice in voices.items() if policy.opens(voice)}
     newest = {kept.record_id: (record, kept) for record, kept in changed}
     changes = []
     for record, kept in newest.values():
-        if isinstance(record, Consent):
-            gone = kept.record_id in given and not _is_given(record)
-            changes.append(_Change(kept.ref, record.kind, "narrowed" if _is_given(record) else "withdrawn", gone))
+        if not isinstance(record, Block):
+            opens = policy.opens(record)
+            gone = kept.record_id in given and not opens
+            changes.append(_Change(kept.ref, policy.closes(record), "narrowed" if opens else "withdrawn", gone))
     return _taken_away(tx, adapter, patient_key, shift, changes, who=who)
 
 
@@ -213,36 +234,31 @@ def _earlier(tx: Transaction, version: Version, first: int) -> Version | None:
     return records.get(tx, version.record_id, first - 1) if first > 1 else None
 
 
-def _expired(tx: Transaction, adapter: Adapter, end: End, *, now: datetime) -> Effects:
+def _expired(
+    tx: Transaction, adapter: Adapter, consent: Consent | ForeignConsent, end: End, *, now: datetime
+) -> Effects:
     stored = records.consents(tx, end.patient_key)
-    consent = next(adapter.record(version) for version in stored.records if version.ref == end.consent)
-    assert isinstance(consent, Consent)  # noqa: S101  only ends of consents are kept
     snapshot = adapter.snapshot(consent, stored)
-    stood = _standing(adapter, stored.records, end.ended_at)
+    stood = _standing(adapter.voices(stored), end.ended_at)
     shift = _Shift(adapter.gate, stood, snapshot, end.ended_at, snapshot, now)
-    changes = [_Change(end.consent, consent.kind, "expired")]
+    changes = [_Change(end.consent, policy.closes(consent), "expired")]
     return _taken_away(tx, adapter, end.patient_key, shift, changes, who="adapter")
 
 
 def _end_of(adapter: Adapter, version: Version) -> datetime | None:
-    """The last instant of a consent that is given, if it has one."""
-    consent = adapter.record(version)
-    return _end(consent) if _is_given(consent) else None
+    """The last instant, since it came, at which a consent says what it says now."""
+    return policy.stays_until(_consent(adapter, version), version.received_at)
 
 
-def _end(consent: Consent) -> datetime | None:
-    end = consent.period.end if consent.period else None
-    return None if end is None else end.latest
+def _consent(adapter: Adapter, version: Version) -> Consent | ForeignConsent:
+    consent = adapter.kept(version)
+    assert isinstance(consent, Consent | ForeignConsent)  # noqa: S101  only ends of consents are kept
+    return consent
 
 
-def _standing(adapter: Adapter, versions: Iterable[Version], at: datetime) -> dict[str, str]:
+def _standing(voices: Mapping[RecordRef, _Voice], at: datetime) -> dict[str, str]:
     """The consents, by id, that are given and not over, with their kinds."""
-    ours = ((version.record_id, adapter.record(version)) for version in versions if version.origin == "local")
-    return {name: each.kind for name, each in ours if _is_given(each) and not ((end := _end(each)) and end < at)}
-
-
-def _is_given(record: Record) -> TypeGuard[Consent]:
-    return isinstance(record, Consent) and record.state is ConsentState.GIVEN
+    return {ref.record_id: kind for ref, voice in voices.items() if (kind := policy.opens(voice, at))}
 
 
 def _taken_away(  # noqa: PLR0913  named by the caller
@@ -300,11 +316,8 @@ def _exposed(tx: Transaction, adapter: Adapter, patient_key: str, exposure: Expo
     """What the attempt rested on: decided again on the consents of then. Where that cannot be told, on all of them."""
     ref = exposure.records[0]
     stored = records.consents_at(tx, patient_key, exposure.consent_version)
-    consents = {
-        record.id.name: version.record_id
-        for version in stored.records
-        if version.origin == "local" and isinstance(record := adapter.record(version), Consent)
-    }
+    voices = adapter.voices(stored)
+    consents = {voice.id.name: ref.record_id for ref, voice in voices.items() if not isinstance(voice, Block)}
     recipient = adapter.recipients.get(exposure.destination)
     rested = frozenset(consents.values())
     if recipient is not None:
@@ -343,7 +356,12 @@ def _named(  # noqa: PLR0913, PLR0917  what is lost, and all that says why
         if each.destination == to and got.record in each.records and got.at <= each.created_at
     }
     resting = [consent for consent in got.consents if consent not in told]
-    named = {consent: change for change in changes for consent in resting if shift.stood.get(consent) == change.kind}
+    named = {
+        consent: change
+        for change in changes
+        for consent in resting
+        if change.concerns(consent, shift.stood.get(consent))
+    }
     recipient = adapter.recipient(got.destination)
     if not named or recipient is None:  # who it was cannot be known any more, so nothing can be decided
         return named

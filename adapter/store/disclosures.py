@@ -123,19 +123,6 @@ def of_message(tx: Transaction, patient_key: str, message_id: str, at: datetime)
     return [_entered(tx, row) for row in rows]
 
 
-def on_consent(tx: Transaction, consent_id: str) -> list[Entered]:
-    """Everything that was disclosed on any version of a consent: whom to tell when it is withdrawn."""
-    rows = tx.all(
-        _ENTERED
-        + """
-        JOIN disclosure_ref r ON r.disclosure_id = d.id
-        WHERE r.record_id = :consent_id AND r.role = 'consent' GROUP BY d.id ORDER BY d.at, d.id
-        """,
-        consent_id=consent_id,
-    )
-    return [_entered(tx, row) for row in rows]
-
-
 def exposures(tx: Transaction, patient_key: str) -> list[Exposure]:
     """
     Every message about a patient of which bytes left or may have left, delivered or not, the oldest first; once for each

@@ -250,19 +250,6 @@ def postpone(tx: Transaction, claim: Claim, *, due_at: datetime, reason: str) ->
     return changed == 1
 
 
-def reclaim(tx: Transaction, *, owner: str) -> int:
-    """
-    End every lease of ``owner``, so that its lanes are claimed at once; how many there were.
-
-    For a dispatcher that starts again after a crash and knows that no other runs under its name: others wait until the
-    leases run out.
-    """
-    return tx.run(
-        "UPDATE lane SET lease_owner = NULL, lease_until = NULL, leased_seq = NULL WHERE lease_until IS NOT NULL AND lease_owner = :owner",
-        owner=owner,
-    )
-
-
 def begin(  # noqa: PLR0913  named by the caller
     tx: Transaction,
     claim: Claim,

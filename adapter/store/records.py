@@ -2,8 +2,8 @@
 Records: every version kept, the newest one named, none deleted.
 
 A body is the record's canonical bytes; the store compares, seals and returns them. A version whose body equals the newest
-one's is not stored again. Kinds "Consent" and "Block" decide what may leave: a new version of one raises the patient's
-``consent_version``, which fences attempts to send (see ``outbox.begin``).
+one's is not stored again. Kinds "Consent", "ForeignConsent" and "Block" decide what may leave: a new version of one raises the
+patient's ``consent_version``, which fences attempts to send (see ``outbox.begin``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from adapter.errors import Conflict, Fault
 from adapter.store.database import Row, Transaction
 from adapter.store.instants import instant, micros
 
-CONSENT_KINDS = frozenset({"Consent", "Block"})
+CONSENT_KINDS = frozenset({"Consent", "ForeignConsent", "Block"})
 
 _VERSION = (
     "SELECT sequence, record_id, version, kind, patient_key, source, request_id, origin, received_at, body FROM record"
@@ -172,7 +172,7 @@ def consents(tx: Transaction, patient_key: str) -> Snapshot:
     """What a decision about the patient must know. In a ``read`` it is one consistent view."""
     rows = tx.all(
         _VERSION
-        + " WHERE patient_key = :patient_key AND newest = 1 AND kind IN ('Consent', 'Block') ORDER BY record_id",
+        + " WHERE patient_key = :patient_key AND newest = 1 AND kind IN ('Consent', 'ForeignConsent', 'Block') ORDER BY record_id",
         patient_key=patient_key,
     )
     return Snapshot(consent_version(tx, patient_key), tuple(_opened(tx, row) for row in rows))
@@ -203,7 +203,7 @@ def consents_at(tx: Transaction, patient_key: str, version: int) -> Snapshot:
             SELECT max(sequence) FROM (
                 SELECT sequence, record_id FROM record WHERE record_id IN (
                     SELECT record_id FROM record
-                    WHERE patient_key = :patient_key AND newest = 1 AND kind IN ('Consent', 'Block'))
+                    WHERE patient_key = :patient_key AND newest = 1 AND kind IN ('Consent', 'ForeignConsent', 'Block'))
                 ORDER BY sequence LIMIT :version)
             GROUP BY record_id)
         ORDER BY record_id
@@ -215,10 +215,10 @@ def consents_at(tx: Transaction, patient_key: str, version: int) -> Snapshot:
 
 
 def consents_after(tx: Transaction, sequence: int, limit: int) -> list[Version]:
-    """Versions of our own consents, of all patients, in the order they were committed; those after ``sequence``."""
+    """Versions of the consents that were handed over, of all patients, in the order they were committed; those after ``sequence``."""
     rows = tx.all(
-        _VERSION
-        + " WHERE kind = 'Consent' AND origin = 'local' AND sequence > :sequence ORDER BY sequence LIMIT :limit",
+        _VERSION + " WHERE kind IN ('Consent', 'ForeignConsent') AND origin = 'local' AND sequence > :sequence"
+        " ORDER BY sequence LIMIT :limit",
         sequence=sequence,
         limit=limit,
     )

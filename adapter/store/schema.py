@@ -20,7 +20,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    and_,
     literal_column,
 )
 from sqlalchemy.dialects import sqlite
@@ -303,8 +302,6 @@ Index("lane_leased", _lane.destination, _lane.lease_until, sqlite_where=_leased,
 _record = _metadata.tables["record"].c
 _newest = _record.newest == literal_column("1")
 Index("record_by_origin", _record.origin, _record.sequence)
-_of_consents = and_(_record.kind == literal_column("'Consent'"), _record.origin == literal_column("'local'"))
-Index("record_consents", _record.sequence, sqlite_where=_of_consents, postgresql_where=_of_consents)
 Index("record_of_patient", _record.patient_key, _record.kind, sqlite_where=_newest, postgresql_where=_newest)
 _outbox = _metadata.tables["outbox"].c
 Index("outbox_by_state", _outbox.state, _outbox.destination, _outbox.id)

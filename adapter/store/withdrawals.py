@@ -4,7 +4,7 @@ Withdrawal orders: who must be told that a consent no longer holds, and who has 
 One order for each consent, cause and destination, written in the commit of what took the consent away. It is delivered
 as an urgent message of its own; one that nobody can deliver has no message and waits for a person.
 
-``ends`` are the days that consents end by the clock: ``note_ends`` reads on where it stopped, so that a store in which
+``ends`` are the instants after which consents say something else by the clock: ``note_ends`` reads on where it stopped, so that a store in which
 consents were kept before there were ends needs nothing else.
 """
 
@@ -97,7 +97,7 @@ class Withdrawal:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """A consent whose last instant has passed: its version then, and when that was."""
+    """A consent that says something else since this instant has passed, most often nothing: its version then, and when that was."""
 
     consent: RecordRef
     patient_key: str = field(repr=False)
@@ -234,8 +234,8 @@ def alarms(tx: Transaction, *, now: datetime) -> tuple[list[Withdrawal], list[Wi
 
 def note_ends(tx: Transaction, end_of: Callable[[Version], datetime | None], *, limit: int = 1000) -> int:
     """
-    Read the consents that were stored since the last time, at most ``limit``; how many there were. ``end_of``: when a version
-    of one ends by itself, None if it does not.
+    Read the consents that were stored since the last time, at most ``limit``; how many there were. ``end_of``: until when what a
+    version of one says stays the same by the clock, None for ever.
     """
     row = tx.one("SELECT max(sequence) FROM consent_end")
     new = records.consents_after(tx, (row[0] or 0) if row else 0, limit)
@@ -257,7 +257,7 @@ def note_ends(tx: Transaction, end_of: Callable[[Version], datetime | None], *, 
 
 
 def ended(tx: Transaction, *, now: datetime, limit: int = 100) -> list[End]:
-    """Consents whose last instant has passed and that nobody has seen to, the first first."""
+    """The ends that have passed and that nobody has seen to, the first first."""
     rows = tx.all(
         "SELECT record_id, version, patient_key, ends FROM consent_end WHERE ends < :at ORDER BY ends LIMIT :limit",
         at=micros(now),
@@ -266,14 +266,17 @@ def ended(tx: Transaction, *, now: datetime, limit: int = 100) -> list[End]:
     return [End(RecordRef(record_id, version), patient, instant(ends)) for record_id, version, patient, ends in rows]
 
 
-def seen_to(tx: Transaction, end: End) -> bool:
-    """Mark that an end has been seen to. False: it has been already, or the consent has a newer version."""
+def seen_to(tx: Transaction, end: End, then: datetime | None = None) -> bool:
+    """
+    Mark that an end has been seen to; ``then``: the next one, if what the consent says changes by the clock once more. False: it
+    has been already, or the consent has a newer version.
+    """
     changed = tx.run(
-        "UPDATE consent_end SET ends = :never WHERE record_id = :id AND version = :version AND ends = :ends",
+        "UPDATE consent_end SET ends = :then WHERE record_id = :id AND version = :version AND ends = :ends",
         id=end.consent.record_id,
         version=end.consent.version,
         ends=micros(end.ended_at),
-        never=_NOT_ENDED,
+        then=_NOT_ENDED if then is None else micros(then),
     )
     return changed == 1
 
