@@ -32,7 +32,7 @@ TIMEOUT_S = 120
 DECISION = ["tests/test_consent_decide.py", "tests/test_consent_blocks.py", "tests/test_consent_oracle.py"]
 OUTPUT = ["tests/test_consent_gate.py", "tests/test_leak_channels.py"]
 FOREIGN = ["tests/test_consent_foreign.py", "tests/test_cli_decide.py"]
-WITHDRAWAL = ["tests/test_withdrawal.py", "tests/test_leak_channels.py"]
+NOTICES = ["tests/test_consent_notice.py"]
 TESTS = {
     "seal": OUTPUT[:1],
     "inspection": ["tests/test_consent_inspection.py", *OUTPUT],
@@ -40,13 +40,13 @@ TESTS = {
     "names": FOREIGN,
     "provisions": FOREIGN,
     "foreign": FOREIGN,
-    "notice": WITHDRAWAL,
+    "notice": NOTICES,
     "journal_entry": ["tests/test_journal_entry.py", *OUTPUT],
     "gate": [*OUTPUT, "tests/test_journal_entry.py"],
     "policy": [*DECISION, *OUTPUT[:1]],
     "rules": DECISION,
-    "rulebook": DECISION,
-    "decide": DECISION,
+    "rulebook": [*DECISION, "tests/test_consent_rulebook.py", *FOREIGN],
+    "decide": [*DECISION, *FOREIGN],
 }
 """The modules of adapter.consent that are mutated, and the tests that must notice."""
 FOCUS = "not planted_leak and not any_record and not cannot_tell and not samordningsforbund and not arbetsformedlingen and not has_its_tests and not doctor"
