@@ -33,6 +33,7 @@ DECISION = ["tests/test_consent_decide.py", "tests/test_consent_blocks.py", "tes
 OUTPUT = ["tests/test_consent_gate.py", "tests/test_leak_channels.py"]
 FOREIGN = ["tests/test_consent_foreign.py", "tests/test_cli_decide.py"]
 NOTICES = ["tests/test_consent_notice.py"]
+ENTRIES = ["tests/test_consent_journal_entry.py"]
 TESTS = {
     "seal": OUTPUT[:1],
     "inspection": ["tests/test_consent_inspection.py", *OUTPUT],
@@ -41,8 +42,8 @@ TESTS = {
     "provisions": FOREIGN,
     "foreign": FOREIGN,
     "notice": NOTICES,
-    "journal_entry": ["tests/test_journal_entry.py", *OUTPUT],
-    "gate": [*OUTPUT, "tests/test_journal_entry.py"],
+    "journal_entry": ENTRIES,
+    "gate": [*OUTPUT, *ENTRIES],
     "policy": [*DECISION, *OUTPUT[:1]],
     "rules": DECISION,
     "rulebook": [*DECISION, "tests/test_consent_rulebook.py", *FOREIGN],

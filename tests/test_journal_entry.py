@@ -6,8 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from uuid import uuid4
+from datetime import datetime
 
 import pytest
 import region as r
@@ -15,18 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapter.cli import koord, terminal
-from adapter.consent.gate import Cleared, Gate, Withheld
-from adapter.consent.journal_entry import ENTRY, Handout
-from adapter.consent.policy import Recipient
 from adapter.demo.cast import as_toml
-from adapter.domain import BusinessId, Category, PersonIdentity
 from adapter.errors import Misconfigured
 from adapter.flows import Dispatcher, accept
-from adapter.mapping import Mapper
 from adapter.settings import JOURNAL, check_files
 from adapter.store import disclosures, journal, outbox, quarantine
-from adapter.sweden import HsaId, OrganisationNumber
-from adapter.tables import load
 from adapter.transport.memory import Memory
 from adapter.transport.receipt import Receipt
 from adapter.wire import xml
@@ -485,95 +477,7 @@ class _Watched:
         return await self.transport.send(cleared)
 
 
-# the gate's part
-
-
-PROVIDER = HsaId(r.PROVIDER)
-GATE = Gate(senders=[PROVIDER], id_key=bytes(32), mapper=Mapper(load()))
-
-
-def handout(**changes):
-    facts = {
-        "message_id": str(uuid4()),
-        "patient": PersonIdentity(kind="personnummer", number="191212121212"),
-        "to": OrganisationNumber("2021005521"),
-        "provider": PROVIDER,
-        "unit": HsaId(r.UNIT),
-        "records": (("Task", BusinessId(system=r.IDS, value="i1"), 1),),
-        "consents": ((BusinessId(system=r.IDS, value="c1"), 2),),
-        "categories": (Category.IDENTITY,),
-    }
-    return Handout(**facts | changes)
-
-
-def entered(made, *, status="completed", form="json", at=r.NOW):
-    return GATE.entry(
-        made,
-        status,
-        at=at,
-        journal=Recipient(JOURNAL, "journal", hsa_id=PROVIDER, format=form),
-        now=r.NOW,
-        request_id="r",
-        correlation_id="c",
-    )
-
-
-@pytest.mark.parametrize("form", ["json", "xml"])
-@pytest.mark.parametrize("to", [OrganisationNumber("2021005521"), HsaId("TSTNMT2321000131-B000"), None])
-def test_an_entry_is_cleared_in_both_forms_and_is_the_same_bytes_again(form, to):
-    made = handout(to=to)
-    first, again = entered(made, form=form), entered(made, form=form)
-    assert isinstance(first, Cleared)
-    assert (first.destination, first.body) == (JOURNAL, again.body)
-    assert json.loads(first.explanation)["reason"] == "PERMITTED_JOURNAL_ENTRY"
-    assert json.loads(first.explanation)["law"] == "PDL 3 kap. 11 §"
-
-
-def test_another_providers_handout_is_not_entered():
-    assert isinstance(entered(handout(provider=HsaId("TSTNMT2321000131-B000"))), Withheld)
-
-
-@pytest.mark.parametrize(
-    "seeded",
-    [
-        {"text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">x</div>'}},
-        {"note": [{"text": "HEMLIG"}]},
-        {"statusReason": {"text": "HEMLIG"}},
-        {"reasonReference": [{"reference": "Condition/1"}]},
-        {"subject": {"display": "Tolvan Tolvansson"}},
-        {"sender": {"identifier": {"system": "x", "value": "y", "assigner": {"display": "z"}}}},
-        {"payload": [{"contentString": "HEMLIG"}]},
-        {"topic": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-se", "code": "F32"}]}},
-        {"meta": {"security": [{"code": "R"}]}},
-        {"status": "in-progress"},
-        {"subject": {"type": "Patient", "identifier": {"system": "x", "value": "195009072553"}}},
-        {"language": "sv"},
-    ],
-)
-def test_whatever_else_stands_in_an_entry_is_refused_by_the_last_look(monkeypatch, seeded):
-    from adapter.consent import journal_entry
-
-    make = journal_entry.bundle
-
-    def leaking(*arguments):
-        made = make(*arguments)
-        made["entry"][0]["resource"] |= seeded
-        return made
-
-    monkeypatch.setattr(journal_entry, "bundle", leaking)
-    result = entered(handout())
-    assert isinstance(result, Withheld)
-    assert result.reason in {"UNEXPECTED_CONTENT", "INVALID_CONTENT"}
-
-
-def test_everything_that_is_made_is_on_the_list_and_everything_on_the_list_is_made():
-    from adapter.consent.inspection import leaves
-
-    made = set()
-    for each in (handout(), handout(to=None)):
-        bundle = json.loads(entered(each).body)
-        made |= {path.removeprefix("Communication.") for path, _ in leaves(bundle["entry"][0]["resource"])}
-    assert made == ENTRY.elements["Communication"]
+# where it is configured
 
 
 def test_a_journal_must_say_whether_it_is_required(tmp_path):
@@ -623,10 +527,3 @@ def test_doctor_tells_whether_there_is_a_journal_and_what_waits_for_it(tmp_path,
     assert found == {("journal", "doctor.entries-waiting"), (JOURNAL, "peer.unreachable")}
     (waiting,) = [row["says"] for row in rows if row["code"] == "doctor.entries-waiting"]
     assert "not acknowledged 1 entries" in waiting
-
-
-def test_the_time_of_an_entry_is_utc_and_the_entry_of_what_never_left_has_none():
-    told = json.loads(entered(handout(), at=datetime(2026, 11, 21, 12, tzinfo=UTC)).body)
-    assert told["entry"][0]["resource"]["sent"].endswith("+00:00")
-    untold = json.loads(entered(handout(), status="not-done", at=None).body)
-    assert "sent" not in untold["entry"][0]["resource"]

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from adapter.consent.disclosure import AllowList
 from adapter.consent.inspection import leaves
+from adapter.dates import Moment
 from adapter.domain import BusinessId
 from adapter.errors import Fault, Invalid
 from adapter.mapping import Package, Resource, transaction
@@ -159,7 +160,7 @@ def read(task: Resource) -> tuple[Notice, list[Fault]]:
                 (str(each["valueReference"]["type"]), _business(each["valueReference"]))
                 for each in task.get("input", ())
             ),
-            ordered_at=datetime.fromisoformat(task["authoredOn"]).astimezone(UTC),
+            ordered_at=Moment(task["authoredOn"]).earliest,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Invalid(Fault("exchange.notice", "Task", type(error).__name__)) from None
