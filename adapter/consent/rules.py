@@ -56,9 +56,6 @@ class Span(NamedTuple):
     start: datetime | None = None
     end: datetime | None = None
 
-    def holds(self, at: datetime) -> bool:
-        return (self.start is None or self.start <= at) and (self.end is None or at <= self.end)
-
     def covers(self, other: Span) -> bool:
         begins = self.start is None or (other.start is not None and self.start <= other.start)
         return begins and (self.end is None or (other.end is not None and other.end <= self.end))
