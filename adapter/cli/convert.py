@@ -188,7 +188,7 @@ def _faults(name: str, rules: Sequence[str], mode: Mode) -> list[Fault]:
             return content.placed(_fhir_faults(content.value, rules))
     except AdapterError as error:
         return list(error.faults)
-    around = content.placed(_submission_faults(content.value)) if content.is_submission else []
+    around = content.placed(_submission_faults(content.value, mode)) if content.is_submission else []
     try:
         _, warnings = reading.records(content, mode=mode)
     except AdapterError as error:
@@ -196,16 +196,23 @@ def _faults(name: str, rules: Sequence[str], mode: Mode) -> list[Fault]:
     return [*around, *warnings]
 
 
-def _submission_faults(value: dict[str, Any]) -> tuple[Fault, ...]:
-    """What is wrong around the records: unknown fields, and deliveries that are not what they must be."""
+def _submission_faults(value: dict[str, Any], mode: Mode) -> Sequence[Fault]:
+    """What is wrong around the records: unknown fields, deliveries and other systems' Consents that are not what they must be."""
+    from adapter.consent import handed_over
     from adapter.domain import read_part
     from adapter.flows.accept import SUBMISSION
 
     try:
-        read_part(SUBMISSION, value)
+        submission, _ = read_part(SUBMISSION, value)
     except Invalid as error:
         return error.faults
-    return ()
+    faults: list[Fault] = []
+    for number, document in enumerate(submission.consents):
+        try:
+            handed_over.read(document, mode=mode)
+        except Invalid as error:
+            faults += [replace(fault, where=f"consents[{number}].{fault.where}") for fault in error.faults]
+    return faults
 
 
 def _place(fault: Fault) -> tuple[int, int]:
@@ -306,14 +313,9 @@ def _is_consent(entry: Any) -> bool:
 
 
 def _is_foreign(entry: Any) -> bool:
-    """Our own Consents carry the version of their record."""
-    from adapter.tables import EXTENSION
+    from adapter.consent.handed_over import is_ours
 
-    if not _is_consent(entry):
-        return False
-    extensions = entry["resource"].get("extension")
-    urls = [each.get("url") for each in extensions if isinstance(each, dict)] if isinstance(extensions, list) else []
-    return f"{EXTENSION}version" not in urls
+    return _is_consent(entry) and not is_ours(entry["resource"])
 
 
 def _recipient(text: str, record: Record, form: Form) -> Recipient:

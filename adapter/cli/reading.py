@@ -80,8 +80,8 @@ def read(name: str, *, may_be_empty: bool = False) -> Content:
     value = json.read(data)
     is_fhir = isinstance(value, dict) and isinstance(value.get("resourceType"), str)
     content = Content(name, data, value, is_fhir, () if is_fhir else _documents(value))
-    sends = content.is_submission and value.get("send")
-    if not (is_fhir or content.records or sends or may_be_empty):
+    asks = content.is_submission and (value.get("send") or value.get("consents"))
+    if not (is_fhir or content.records or asks or may_be_empty):
         raise Invalid(content.placed([Fault("cli.no-records", "records" if isinstance(value, dict) else "")]))
     return content
 
