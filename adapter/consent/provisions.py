@@ -60,7 +60,6 @@ class RefusedError(Exception):
     """A part of a consent cannot be read with certainty."""
 
     def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal)
         self.refusal = refusal
 
 
@@ -158,7 +157,7 @@ class Provisions:
         if the resource is at hand, otherwise a matter that nobody can tell. FHIR ``consent-data-meaning``.
         """
         check_elements(given, {"meaning", "reference"})
-        if given.get("meaning") not in set(Meaning):
+        if given.get("meaning") not in list(Meaning):
             raise RefusedError(Refusal.MALFORMED)
         meaning = Meaning(given["meaning"])
         named = self._named(given.get("reference"), Refusal.DATA_UNRESOLVED)
