@@ -122,9 +122,28 @@ def test_an_answer_tells_why_and_what_could_not_be_read():
     )
     permitted = answered(question(r4({"type": "deny", "provision": [ALL | {"actor": [actor()]}]})))
     assert set(permitted) == {"id", "decision", "reason", "explanation"}
-    assert permitted["explanation"]["rules"][0]["steps"][1] == {
+    assert permitted["explanation"]["policy"] == "generic-1"
+    [rule] = permitted["explanation"]["rules"]
+    assert (rule["says"], rule["out"]) == ("permit", "")
+    assert rule["steps"][1] == {
         "answers": {"actor": "yes"}, "effect": "permit", "outcome": "permit", "path": "provision.provision[0]",
     }  # fmt: skip
+
+
+def test_in_pcf_flat_every_rule_is_a_step_of_its_own():
+    exception = ALL | {"actor": [actor()]}
+    told = answered(
+        question(
+            r4({"type": "deny", "actor": [actor({"reference": "Organization/2"})], "provision": [exception]}),
+            dialect="pcf-flat",
+        )
+    )
+    [rule] = told["explanation"]["rules"]
+    assert rule["says"] == "permit"
+    assert rule["steps"] == [
+        {"answers": {"actor": "no"}, "effect": "deny", "outcome": "nothing", "path": "provision"},
+        {"answers": {"actor": "yes"}, "effect": "permit", "outcome": "permit", "path": "provision.provision[0]"},
+    ]
 
 
 GOOD = question(r4(ALL))
