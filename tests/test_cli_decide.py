@@ -130,6 +130,14 @@ def test_an_answer_tells_why_and_what_could_not_be_read():
     }  # fmt: skip
 
 
+def test_a_consent_for_another_or_out_of_time_says_nothing():
+    anothers = r4(ALL | {"actor": [actor({"reference": "Organization/2"})]})
+    over = r4(ALL | {"period": {"end": "2020"}})
+    for consent, out in ((anothers, ""), (over, "CONSENT_EXPIRED")):
+        [rule] = answered(question(consent))["explanation"]["rules"]
+        assert (rule["says"], rule["out"]) == ("nothing", out)
+
+
 def test_in_pcf_flat_every_rule_is_a_step_of_its_own():
     exception = ALL | {"actor": [actor()]}
     told = answered(

@@ -39,8 +39,8 @@ from rule_trees import random_question, random_rule, said
 
 from adapter import domain as d
 from adapter.consent import disclosure, policy
-from adapter.consent.decide import Reason, decide
-from adapter.consent.directives import Status
+from adapter.consent.decide import Reason, Request, decide
+from adapter.consent.directives import Source, Status
 from adapter.consent.explanation import changes, explain, explain_text, law
 from adapter.consent.rules import ActorPattern, DataPattern, Dialect, Effect, Meaning, Rule, Span
 from adapter.dates import STOCKHOLM, Moment
@@ -910,3 +910,19 @@ def _is_a_version_of(record, rule):
 
 def _is(record, rule):
     return rule == f"{record.record} {record.id.system}|{record.id.value} version {record.version}"
+
+
+def test_the_law_stands_among_the_reasons_only_where_it_opens():
+    to_patient, to_care = (decided(recipient(kind), good_consents(recipient(kind))) for kind in ("patient", "vard"))
+    told = [{found.directive.source for found in each.findings} for each in (to_patient, to_care)]
+    assert [Source.LAW in sources for sources in told] == [True, False]
+
+
+def test_protected_data_go_only_where_a_request_says_that_it_is_allowed():
+    asked = policy.request(CARE, d.Purpose.COORDINATION, [PROVIDER.hsa_id])
+    unsaid = Request(asked.recipient, asked.purposes, asked.senders, asked.action)
+    record = record_for(CARE)
+    snapshot = policy.Snapshot(record.patient.identity, 1, tuple(good_consents(CARE)))
+    about = replace(policy.subject(record, snapshot), protected=True)
+    decision = decide(snapshot.directives, unsaid, about, JUNE, disclosure.load())
+    assert decision.reason is Reason.PROTECTED_IDENTITY

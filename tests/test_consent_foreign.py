@@ -149,8 +149,9 @@ def test_what_cannot_be_read_is_a_denial_with_a_code(consent, code):
     asked_for = read(question())
     request, now, subject = asked_for.request, asked_for.now, replace(asked_for.subject, patient="token")
     permission = replace(READER.read(r4(ALL)), id="c2")
-    assert generic([permission], request, subject, now).permitted
-    assert generic([permission, directive], request, subject, now).reason is UNREAD
+    alone, both = generic([permission], request, subject, now), generic([permission, directive], request, subject, now)
+    assert (alone.permitted, alone.consents) == (True, (("c2", permission.version),))
+    assert (both.permitted, both.reason, both.consents) == (False, UNREAD, ())
 
 
 def test_every_refusal_can_come_about():

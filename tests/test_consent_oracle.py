@@ -26,6 +26,7 @@ LATER = {
     Reason.GATE_ERROR,
     Reason.UNREADABLE,
     Reason.PERMITTED_NOTICE,
+    Reason.PERMITTED_RECEIPT,
     Reason.PERMITTED_JOURNAL_ENTRY,
 }
 

@@ -25,7 +25,7 @@ from adapter.consent.explanation import explain, reason_fault
 from adapter.consent.handed_over import ForeignConsent
 from adapter.consent.inspection import inspect, reread
 from adapter.consent.journal_entry import ENTRY, Handout
-from adapter.consent.notice import NOTICE, Notice
+from adapter.consent.notice import NOTICE, RECEIPT, Notice
 from adapter.consent.policy import Recipient, Snapshot
 from adapter.consent.rules import Party, Subject
 from adapter.consent.seal import Cleared, Contents, Sealer, verify
@@ -35,7 +35,6 @@ from adapter.domain import (
     Category,
     Consent,
     Intervention,
-    PersonIdentity,
     Purpose,
     Record,
 )
@@ -193,7 +192,9 @@ class Gate:
         """
         attempt = _Attempt(destination, snapshot, now, request_id, correlation_id)
         try:
-            decision = self._by_law(consent, destination, now)
+            kind = consent.kind if isinstance(consent, Consent) else ""
+            about = ((consent.id.name, consent.version),)
+            decision = self._by_law(Reason.PERMITTED_NOTICE, policy.named(consent), destination, now, kind, about)
             if not decision.permitted:
                 return attempt.withheld(decision)
             try:
@@ -201,6 +202,29 @@ class Gate:
             except _StoppedError as stopped:
                 return attempt.stopped(decision, stopped)
             return self._sealer.seal(attempt.contents([consent], body, [decision]), decision)
+        except Exception as error:  # noqa: BLE001  whatever is wrong, the answer is no
+            return attempt.failed(error)
+
+    def receipt(
+        self, notice_id: str, *, destination: Recipient, now: datetime, request_id: str, correlation_id: str
+    ) -> Cleared | Withheld:
+        """
+        The word to the peer that sent a notice, that what it names is not used any more. It is permitted by law, and holds
+        what ``notice.RECEIPT`` lists. Never raises.
+        """
+        attempt = _Attempt(destination, None, now, request_id, correlation_id)
+        try:
+            decision = self._by_law(
+                Reason.PERMITTED_RECEIPT, Subject("Task", "", f"Task {notice_id}"), destination, now
+            )
+            if not decision.permitted:
+                return attempt.withheld(decision)
+            try:
+                body, seen = self._written(notices.receipt(notice_id), destination, ())
+                _refuse_unexpected(seen, RECEIPT, frozenset(), "")
+            except _StoppedError as stopped:
+                return attempt.stopped(decision, stopped)
+            return self._sealer.seal(attempt.contents((), body, [decision]), decision)
         except Exception as error:  # noqa: BLE001  whatever is wrong, the answer is no
             return attempt.failed(error)
 
@@ -219,7 +243,7 @@ class Gate:
         The entry in the sending provider's own ``journal`` of what is or was handed out, ``at`` the time if it was. It is
         demanded by law, and holds what ``adapter.consent.journal_entry`` lists. Never raises.
         """
-        attempt = _Attempt(journal, Snapshot(handout.patient, 0), now, request_id, correlation_id)
+        attempt = _Attempt(journal, None, now, request_id, correlation_id)
         try:
             decision = self._own_entry(handout, journal, now)
             if not decision.permitted:
@@ -228,7 +252,7 @@ class Gate:
                 logical_id = self._ids(journal.destination)("Communication", handout.message_id)
                 made = journal_entry.bundle(handout, status, at, logical_id)
                 body, seen = self._written(made, journal, ())
-                _refuse_unexpected(seen, ENTRY, journal_entry.CATEGORIES, handout.patient)
+                _refuse_unexpected(seen, ENTRY, journal_entry.CATEGORIES, handout.patient.number)
             except _StoppedError as stopped:
                 return attempt.stopped(decision, stopped)
             records = tuple((record.name, version) for _, record, version in handout.records)
@@ -254,14 +278,20 @@ class Gate:
         request = policy.request(recipient, purpose, self._senders)
         return decide(snapshot.directives, request, policy.subject(record, snapshot), now, self._policy)
 
-    def _by_law(self, consent: Consent | ForeignConsent, recipient: Recipient, now: datetime) -> Decision:
-        """A notice needs no consent: it is permitted to everyone on the closed list of recipients."""
+    def _by_law(  # noqa: PLR0913, PLR0917  what a decision is made of
+        self,
+        reason: Reason,
+        subject: Subject,
+        recipient: Recipient,
+        now: datetime,
+        kind: str = "",
+        about: tuple[tuple[str, int], ...] = (),
+    ) -> Decision:
+        """Notices and receipts need no consent: they are permitted to everyone on the closed list of recipients."""
         request = replace(policy.request(recipient, Purpose.COORDINATION, self._senders), purposes=())
-        known = recipient.type in self._policy.of and bool(request.recipient.identifiers)
-        reason = Reason.PERMITTED_NOTICE if known else Reason.UNKNOWN_RECIPIENT
-        about = ((consent.id.name, consent.version),) if known else ()
-        subject, kind = policy.named(consent), consent.kind if isinstance(consent, Consent) else ""
-        return Decision(known, reason, request, subject, now, self._policy.version, kind, consents=about)
+        if recipient.type not in self._policy.of or not request.recipient.identifiers:
+            return Decision(False, Reason.UNKNOWN_RECIPIENT, request, subject, now, self._policy.version, kind)
+        return Decision(True, reason, request, subject, now, self._policy.version, kind, consents=about)
 
     def _own_entry(self, handout: Handout, journal: Recipient, now: datetime) -> Decision:
         """An entry needs no consent: the provider that answers for what is handed out writes in its own journal."""
@@ -280,15 +310,14 @@ class Gate:
         body, seen = self._written(made, recipient, ("koord-gc001", *(["koord-subject"] if named_twice else [])))
         resources = [each["resource"] for each in seen["entry"]] if seen["resourceType"] == "Bundle" else [seen]
         _refuse_diagnoses(resources, permitted)
-        _refuse_unexpected(seen, self._policy.of[recipient.type], permitted, records[0].patient.identity)
+        _refuse_unexpected(seen, self._policy.of[recipient.type], permitted, records[0].patient.identity.number)
         return body
 
     def _notice_body(self, made: Resource, recipient: Recipient, consent: Consent | ForeignConsent) -> bytes:
         """As ``_body``, against the list of notices. A number in an id is no news to those who may have it."""
         body, seen = self._written(made, recipient, ())
-        _refuse_unexpected(
-            seen, NOTICE, self._policy.of[recipient.type].categories & {Category.IDENTITY}, consent.patient.identity
-        )
+        permitted = self._policy.of[recipient.type].categories & {Category.IDENTITY}
+        _refuse_unexpected(seen, NOTICE, permitted, consent.patient.identity.number)
         return body
 
     def _written(self, made: Resource, recipient: Recipient, rules: Sequence[str]) -> tuple[bytes, dict[str, Any]]:
@@ -331,15 +360,17 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """What both outcomes carry."""
+    """What both outcomes carry. ``snapshot``: None where no consent is asked."""
 
     destination: Recipient
-    snapshot: Snapshot
+    snapshot: Snapshot | None
     now: datetime
     request_id: str
     correlation_id: str
 
-    def contents(self, records: Sequence[Record | ForeignConsent], body: bytes, decisions: Sequence[Decision]) -> Contents:
+    def contents(
+        self, records: Sequence[Record | ForeignConsent], body: bytes, decisions: Sequence[Decision]
+    ) -> Contents:
         return Contents(
             body=body,
             content_type=f"application/fhir+{self.destination.format}",
@@ -347,7 +378,7 @@ class _Attempt:
             request_id=self.request_id,
             correlation_id=self.correlation_id,
             cleared_at=self.now,
-            consent_version=self.snapshot.consent_version,
+            consent_version=self._consent_version,
             consent_versions=tuple(dict.fromkeys(consent for each in decisions for consent in each.consents)),
             records=tuple((record.id.name, record.version) for record in records),
             categories=tuple(sorted({category for each in decisions for category in each.categories})),
@@ -360,7 +391,7 @@ class _Attempt:
             destination=self.destination.destination,
             request_id=self.request_id,
             correlation_id=self.correlation_id,
-            consent_version=self.snapshot.consent_version,
+            consent_version=self._consent_version,
             explanation=self._explanation(decision, faults),
             faults=(reason_fault(decision), *faults),
         )
@@ -377,13 +408,18 @@ class _Attempt:
             self.destination.destination,
             self.request_id,
             self.correlation_id,
-            self.snapshot.consent_version,
+            self._consent_version,
             explain(decision),
             (replace(reason_fault(decision), why=f"{type(error).__name__}, {_place(error)}"),),
         )
 
+    @property
+    def _consent_version(self) -> int:
+        return self.snapshot.consent_version if self.snapshot else 0
+
     def _explanation(self, decision: Decision, faults: tuple[Fault, ...] = ()) -> bytes:
-        return explain(decision, snapshot=self.snapshot.digest, destination=self.destination.destination, faults=faults)
+        digest = self.snapshot.digest if self.snapshot else ""
+        return explain(decision, snapshot=digest, destination=self.destination.destination, faults=faults)
 
 
 def _place(error: Exception) -> str:
@@ -418,10 +454,8 @@ def _refuse_diagnoses(resources: Iterable[Resource], permitted: frozenset[Catego
         raise _StoppedError(Reason.DIAGNOSIS_CONTENT, found)
 
 
-def _refuse_unexpected(
-    seen: dict[str, Any], most: AllowList, permitted: frozenset[Category], patient: PersonIdentity
-) -> None:
-    unexpected = inspect(seen, most, permitted, patient.number)
+def _refuse_unexpected(seen: dict[str, Any], most: AllowList, permitted: frozenset[Category], number: str) -> None:
+    unexpected = inspect(seen, most, permitted, number)
     if unexpected:
         raise _StoppedError(Reason.UNEXPECTED_CONTENT, unexpected)
 

@@ -69,6 +69,35 @@ NOTICE: Final = AllowList(
 """All that may stand in a notice, for every type of recipient."""
 
 
+RECEIPT: Final = AllowList(
+    recipient="receipt",
+    elements={
+        "Bundle": frozenset({"type", "entry.fullUrl", "entry.request.method", "entry.request.url"}),
+        "Task": frozenset(
+            {
+                "id",
+                "identifier.system",
+                "identifier.value",
+                "status",
+                "intent",
+                "code.coding.system",
+                "code.coding.code",
+            }
+        ),
+    },
+    values={
+        "Bundle.type": frozenset({"transaction"}),
+        "Bundle.entry.request.method": frozenset({"PUT"}),
+        "Task.identifier.system": frozenset({"urn:ietf:rfc:3986"}),
+        "Task.status": frozenset({"completed"}),
+        "Task.intent": frozenset({"order"}),
+        "Task.code.coding.system": frozenset({"https://koord.example/fhir/CodeSystem/task-kind"}),
+        "Task.code.coding.code": frozenset({"samtycke-aterkallat"}),
+    },
+)
+"""All that may stand in the word that one has stopped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """
@@ -86,12 +115,7 @@ def bundle(notice: Notice) -> Resource:
     """The notice as a transaction of one Task: a repeat does no harm on any server."""
     at = notice.ordered_at.astimezone(UTC).replace(microsecond=0)
     task = {
-        "resourceType": "Task",
-        "id": notice.id,
-        "identifier": [{"system": _URN, "value": f"urn:uuid:{notice.id}"}],
-        "status": "requested",
-        "intent": "order",
-        "code": {"coding": [dict(_KIND)]},
+        **_task(notice.id, "requested"),
         "focus": _logical("Consent", notice.consent),
         "authoredOn": at.isoformat(),
         "input": [
@@ -100,6 +124,22 @@ def bundle(notice: Notice) -> Resource:
         ],
     }
     return transaction(Package((task,)))
+
+
+def receipt(notice_id: str) -> Resource:
+    """The word of the one who was told that it has stopped: the notice's Task, completed, as a transaction."""
+    return transaction(Package((_task(notice_id, "completed"),)))
+
+
+def _task(notice_id: str, status: str) -> Resource:
+    return {
+        "resourceType": "Task",
+        "id": notice_id,
+        "identifier": [{"system": _URN, "value": f"urn:uuid:{notice_id}"}],
+        "status": status,
+        "intent": "order",
+        "code": {"coding": [dict(_KIND)]},
+    }
 
 
 def task_in(body: Mapping[str, Any]) -> Resource | None:
