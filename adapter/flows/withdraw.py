@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from adapter.consent import policy
+from adapter.consent import disclosure, policy
 from adapter.consent.decide import Decision, Reason
 from adapter.consent.gate import Gate
 from adapter.consent.handed_over import ForeignConsent
@@ -35,7 +35,7 @@ SWEEP: Final = timedelta(minutes=1)
 _PAGE: Final = 1000
 _INSTANT: Final = timedelta(microseconds=1)
 _OF_CONSENTS: Final = frozenset(each for each in Reason if each is Reason.NO_CONSENT or each.startswith("CONSENT_"))
-"""Denials for want of a consent, as against those of a person's protection or death."""
+"""Denials by or for want of a consent, as against those of a person's protection or death, where none is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ _Voice = Consent | Block | ForeignConsent
 class _Change:
     """
     A consent that says something else than before, or nothing any more. ``kind``: of the consents that it may close, None for
-    any. ``gone``: it was given and is not.
+    whichever opens for a recipient. ``gone``: it was given and is not.
     """
 
     ref: RecordRef
@@ -150,9 +150,13 @@ class _Change:
     cause: Cause
     gone: bool = False
 
-    def concerns(self, consent: str, kind: str | None) -> bool:
-        """Whether it may be what closes that which a consent of this id and kind opened; of no kind: it did not stand."""
-        return kind is not None and (self.kind in {None, kind} or self.ref.record_id == consent)
+    def concerns(self, consent: str, kind: str | None, opening: str | None) -> bool:
+        """
+        Whether it may close what a consent of this id and kind opened; without a kind it did not stand. ``opening``: the kind
+        that opens for the recipient, None if that is not known.
+        """
+        closes = {self.kind} if self.kind is not None else {opening or kind}
+        return kind is not None and (kind in closes or self.ref.record_id == consent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,17 +360,18 @@ def _named(  # noqa: PLR0913, PLR0917  what is lost, and all that says why
         if each.destination == to and got.record in each.records and got.at <= each.created_at
     }
     resting = [consent for consent in got.consents if consent not in told]
+    recipient = adapter.recipient(got.destination)
+    opening = disclosure.load().of[recipient.type].opened_by if recipient else None
     named = {
         consent: change
         for change in changes
         for consent in resting
-        if change.concerns(consent, shift.stood.get(consent))
+        if change.concerns(consent, shift.stood.get(consent), opening)
     }
-    recipient = adapter.recipient(got.destination)
     if not named or recipient is None:  # who it was cannot be known any more, so nothing can be decided
         return named
     lost = shift.loss(_record(tx, adapter, got.record), recipient, got.purpose)
-    return named if lost and (lost.permitted or lost.reason in _OF_CONSENTS) else {}
+    return named if lost and (lost.permitted or lost.missing or lost.reason in _OF_CONSENTS) else {}
 
 
 def _order(  # noqa: PLR0913  named by the caller
