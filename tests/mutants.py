@@ -44,7 +44,7 @@ TESTS = {
     "notice": NOTICES,
     "journal_entry": ENTRIES,
     "gate": [*OUTPUT, *ENTRIES],
-    "policy": [*DECISION, *OUTPUT[:1]],
+    "policy": ["tests/test_consent_policy.py", *DECISION, *OUTPUT[:1], *FOREIGN[:1]],
     "rules": ["tests/test_consent_rules.py", *DECISION],
     "rulebook": [*DECISION, "tests/test_consent_rulebook.py", *FOREIGN],
     "decide": [*DECISION, *FOREIGN],

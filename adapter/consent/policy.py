@@ -60,9 +60,11 @@ from adapter.sweden import HsaId, OrganisationNumber, person_key
 from adapter.wire import json
 
 _Versioned = TypeVar("_Versioned", Consent, Block)
-_PEPPER = token_bytes(32)
+_PEPPER = token_bytes()
 _INSTANT: Final = timedelta(microseconds=1)
 _KINDS: Final = frozenset(each.value for each in ConsentKind)
+_NOBODY: Final = ActorPattern(kind=LAW)
+"""A kind that no recipient has."""
 _DISCLOSE: Coding = ("http://terminology.hl7.org/CodeSystem/consentaction", "disclose")
 
 
@@ -317,13 +319,13 @@ def _recipients(consent: Consent) -> tuple[ActorPattern, ...]:
     """
     match consent.kind:
         case ConsentKind.SHARED_RECORDS:
-            return (ActorPattern(kind=LAW),)
+            return (_NOBODY,)
         case ConsentKind.INTERVENTIONS if consent.recipient is None:
             return (ActorPattern(kind=ActorCategory.VARD.value),)
         case ConsentKind.INFORM_FK if consent.recipient is None:
             return (ActorPattern(kind=ActorCategory.FORSAKRINGSKASSAN.value),)
         case _:
-            return (_named(consent.recipient),) if consent.recipient else (ActorPattern(kind=LAW),)
+            return (_named(consent.recipient) if consent.recipient else _NOBODY,)
 
 
 def _named(actor: Actor) -> ActorPattern:
@@ -345,7 +347,7 @@ def _block(block: Block) -> Directive:
         inside = _care_unit(block.unit)
     else:
         blocked = frozenset({_provider(provider)})
-        inside = ActorPattern(ActorCategory.VARD.value, references=frozenset({_NOBODY}) if inner else blocked)
+        inside = _NOBODY if inner else ActorPattern(ActorCategory.VARD.value, references=blocked)
     rule = Rule(
         Effect.DENY,
         data=(DataPattern(Meaning.AUTHORED_BY, blocked),),
@@ -367,14 +369,10 @@ def _block(block: Block) -> Directive:
     )
 
 
-_NOBODY = "nobody"
-
-
 def _lift(lift: Lift) -> Rule:
     """A lift for one unit holds in its period. One for a single professional opens no send: a system is not that person."""
-    nobody = ActorPattern(references=frozenset({_NOBODY}))
     return Rule(
-        Effect.PERMIT, period=_period(lift.period), actors=(nobody if lift.professional else _care_unit(lift.unit),)
+        Effect.PERMIT, period=_period(lift.period), actors=(_NOBODY if lift.professional else _care_unit(lift.unit),)
     )
 
 
