@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import region as r
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from withdrawal_world import (
     COLLABORATE,
@@ -978,6 +978,7 @@ async def play(adapter, doings):  # noqa: C901  one case for each thing that is 
 
 @given(st.lists(st.tuples(DOINGS, TROUBLE), min_size=3, max_size=14))
 @settings(max_examples=60, deadline=None)
+@example([("limit c", ""), ("sweep", ""), ("withdraw c", "")])
 def test_whatever_happens_nothing_leaves_that_is_not_open_and_each_who_got_something_is_told_once(doings):
     opening = [("give i", ""), ("give c", ""), ("send both", "")]
 

@@ -350,16 +350,16 @@ def _named(  # noqa: PLR0913, PLR0917  what is lost, and all that says why
     that it rested on of the kinds that changed, since one can replace or refuse another. Nobody is told again of what
     carried it no more.
     """
-    gone = {change.ref.record_id: change for change in changes if change.gone}
-    if found := got.consents & gone.keys():
-        return {consent: gone[consent] for consent in found}
     to = adapter.told_at(got.destination)
     told = {
         each.consent.record_id
         for each in orders
         if each.destination == to and got.record in each.records and got.at <= each.created_at
     }
-    resting = [consent for consent in got.consents if consent not in told]
+    resting = got.consents - told
+    gone = {change.ref.record_id: change for change in changes if change.gone}
+    if found := resting & gone.keys():
+        return {consent: gone[consent] for consent in found}
     recipient = adapter.recipient(got.destination)
     opening = disclosure.load().of[recipient.type].opened_by if recipient else None
     named = {
