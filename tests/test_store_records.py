@@ -157,7 +157,7 @@ def test_what_is_shown_of_a_record_holds_neither_body_nor_patient(world):
 
 _writes = st.tuples(
     st.sampled_from([PERSON, OTHER]),
-    st.sampled_from(["Consent", "Block", "CarePlan"]),
+    st.sampled_from(["Consent", "ForeignConsent", "Block", "CarePlan"]),
     st.sampled_from("ab"),
     st.sampled_from([b"1", b"2", b"3"]),
 )

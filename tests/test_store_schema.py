@@ -13,7 +13,7 @@ import pytest
 from store_world import PERSON, START, some_keys
 
 from adapter.errors import StoreFault
-from adapter.store import Store, audit, database, schema
+from adapter.store import Store, audit, database, records, schema, withdrawals
 from adapter.store.instants import micros
 
 OLDEST = Path(__file__).with_name("schema_1.sql")
@@ -95,6 +95,16 @@ def test_an_older_store_gets_all_that_a_new_one_has_and_keeps_its_rows(path, tmp
     assert version(path) == schema.SCHEMA_VERSION
     assert (verified.rows, verified.breaks) == (4, ())
     assert [each.entry.unit for each in written] == [None, None, None, "SE2321000016-10B2"]
+
+
+def test_an_older_store_takes_consents_of_other_systems(path):
+    given = records.NewRecord("x", "ForeignConsent", some_keys().patient_key("personnummer|191212121212"), b"{}")
+    with Store.open(path, some_keys()) as store:
+        where = {"source": "@local", "request_id": "q", "origin": "local", "now": START}
+        store.write(records.put, given, **where).result()
+        [found] = store.read(records.consents, given.patient_key).result().records
+        ends = store.write(withdrawals.note_ends, lambda version: version.received_at).result()
+    assert (found.record_id, found.body, ends) == ("x", b"{}", 1)
 
 
 def test_a_store_that_has_grown_is_not_touched_again(path):
