@@ -40,7 +40,7 @@ TESTS = {
     "disclosure": [*OUTPUT, *DECISION[:1]],
     "names": ["tests/test_consent_names.py", *FOREIGN],
     "provisions": ["tests/test_consent_provisions.py", *FOREIGN],
-    "foreign": FOREIGN,
+    "foreign": ["tests/test_consent_foreign_reader.py", *FOREIGN],
     "notice": NOTICES,
     "journal_entry": ENTRIES,
     "gate": [*OUTPUT, *ENTRIES],

@@ -245,6 +245,18 @@ def test_a_request_names_the_recipient_what_is_done_and_who_sends():
     assert policy.request(policy.Recipient("x", "patient"), d.Purpose.PATIENT_REQUEST, []).recipient == Party("patient")
 
 
+def test_the_patients_own_access_is_a_rule_of_law_with_its_paragraph():
+    law = next(each for each in snapshot().directives.directives if each.source == "law")
+    assert law.name == "law OSL 12 kap. 1 § version 1"
+    assert (law.kind, law.dated, law.patient) == ("law", Span(), directive(consent()).patient)
+
+
+def test_a_snapshot_shows_nothing_of_what_it_holds():
+    told = snapshot(consent(), block(), foreign(PERMIT), version=7)
+    assert repr(told) == "Snapshot(consent_version=7)"
+    assert PATIENT.number not in repr(recipient("patient"))
+
+
 def test_a_record_of_another_patient_than_the_snapshots_is_nobodys():
     told = snapshot()
     assert policy.subject(intervention(), told).patient == directive(consent()).patient

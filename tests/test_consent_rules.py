@@ -7,7 +7,8 @@ from itertools import chain, combinations, product
 
 import pytest
 
-from adapter.consent.rules import ActorPattern, Answer, DataPattern, Dialect, Meaning, Party, Span, Subject
+from adapter.consent.disclosure import TYPES
+from adapter.consent.rules import NOBODY, ActorPattern, Answer, DataPattern, Dialect, Meaning, Party, Span, Subject
 
 DAYS = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
 NOWHERE = [day + timedelta(hours=12) for day in (DAYS[0] - timedelta(days=1), *DAYS)]
@@ -69,6 +70,11 @@ def test_an_actor_is_known_by_reference_group_or_number_and_by_kind_besides(kind
         else:
             expected = Answer.NO if comparable(says, has) else Answer.UNKNOWN
         assert answer is expected, (references, identifiers, own, groups, numbers)
+
+
+def test_nobody_is_no_recipient_at_all():
+    for party in (Party(), *(Party(kind) for kind in TYPES)):
+        assert NOBODY.answer(party) is Answer.NO
 
 
 def test_no_beats_unknown_beats_yes_where_all_must_hold():

@@ -39,7 +39,7 @@ from adapter.consent.provisions import (
     moment,
     span,
 )
-from adapter.consent.rules import ActorPattern, Answer, Coding, Dialect, Effect, Party, Rule, Span
+from adapter.consent.rules import NOBODY, Answer, Coding, Dialect, Effect, Party, Rule, Span
 from adapter.tables import load
 from adapter.wire import LIMITS, json
 
@@ -153,7 +153,6 @@ _STATUS_OF: Final[dict[Form, dict[str, Status]]] = {
 _ACT_CODES: Final = frozenset({"http://terminology.hl7.org/CodeSystem/v3-ActCode", ""})
 _BASE: Final = {"OPTIN": Effect.PERMIT, "OPTOUT": Effect.DENY}
 _OLDEST: Final = Span(*[datetime.min.replace(tzinfo=UTC)] * 2)
-_NOBODY: Final = ActorPattern(kind="nobody")
 
 
 class _Consent:
@@ -315,7 +314,7 @@ class _Consent:
 
     def _check_policies(self, form: Form) -> None:
         """A policy that is not known may say anything about how to read the rest."""
-        known = set(load().codes["consent-policy"].keys.values())
+        known = load().codes["consent-policy"].keys.values()
         policies = listed(self._resource, "policy") if form == "R4" else []
         if "policyBasis" in self._resource:
             policies = [self._resource["policyBasis"]]
@@ -423,7 +422,7 @@ def _naming(rule: Rule, *, flat: bool, named: bool = False) -> Rule:
     inner = named and rule.effect is Effect.PERMIT
     return replace(
         rule,
-        actors=rule.actors if named or rule.effect is Effect.DENY else (_NOBODY,),
+        actors=rule.actors if named or rule.effect is Effect.DENY else (NOBODY,),
         children=tuple(_naming(child, flat=flat, named=inner) for child in rule.children),
     )
 

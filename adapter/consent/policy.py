@@ -24,6 +24,7 @@ from adapter.consent.handed_over import ForeignConsent
 from adapter.consent.names import Names
 from adapter.consent.rulebook import Rulebook, micros
 from adapter.consent.rules import (
+    NOBODY,
     ActorPattern,
     Coding,
     DataPattern,
@@ -63,8 +64,6 @@ _Versioned = TypeVar("_Versioned", Consent, Block)
 _PEPPER = token_bytes()
 _INSTANT: Final = timedelta(microseconds=1)
 _KINDS: Final = frozenset(each.value for each in ConsentKind)
-_NOBODY: Final = ActorPattern(kind=LAW)
-"""A kind that no recipient has."""
 _DISCLOSE: Coding = ("http://terminology.hl7.org/CodeSystem/consentaction", "disclose")
 
 
@@ -319,13 +318,13 @@ def _recipients(consent: Consent) -> tuple[ActorPattern, ...]:
     """
     match consent.kind:
         case ConsentKind.SHARED_RECORDS:
-            return (_NOBODY,)
+            return (NOBODY,)
         case ConsentKind.INTERVENTIONS if consent.recipient is None:
             return (ActorPattern(kind=ActorCategory.VARD.value),)
         case ConsentKind.INFORM_FK if consent.recipient is None:
             return (ActorPattern(kind=ActorCategory.FORSAKRINGSKASSAN.value),)
         case _:
-            return (_named(consent.recipient) if consent.recipient else _NOBODY,)
+            return (_named(consent.recipient) if consent.recipient else NOBODY,)
 
 
 def _named(actor: Actor) -> ActorPattern:
@@ -347,7 +346,7 @@ def _block(block: Block) -> Directive:
         inside = _care_unit(block.unit)
     else:
         blocked = frozenset({_provider(provider)})
-        inside = _NOBODY if inner else ActorPattern(ActorCategory.VARD.value, references=blocked)
+        inside = NOBODY if inner else ActorPattern(ActorCategory.VARD.value, references=blocked)
     rule = Rule(
         Effect.DENY,
         data=(DataPattern(Meaning.AUTHORED_BY, blocked),),
@@ -372,7 +371,7 @@ def _block(block: Block) -> Directive:
 def _lift(lift: Lift) -> Rule:
     """A lift for one unit holds in its period. One for a single professional opens no send: a system is not that person."""
     return Rule(
-        Effect.PERMIT, period=_period(lift.period), actors=(_NOBODY if lift.professional else _care_unit(lift.unit),)
+        Effect.PERMIT, period=_period(lift.period), actors=(NOBODY if lift.professional else _care_unit(lift.unit),)
     )
 
 
@@ -440,8 +439,8 @@ def _periods(*periods: Period | None) -> Iterator[Span]:
 def _hull(spans: Iterable[Span]) -> Span:
     known = list(spans)
     starts, ends = [span.start for span in known], [span.end for span in known]
-    start = None if None in starts else min(at for at in starts if at is not None)
-    return Span(start, None if None in ends else max(at for at in ends if at is not None))
+    start = None if None in starts else min(filter(None, starts))
+    return Span(start, None if None in ends else max(filter(None, ends)))
 
 
 def _span(period: Period) -> Span:

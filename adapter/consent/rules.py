@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 Coding = tuple[str, str]
 """System and code, or system and value of an identifier. The system may be empty for our own words."""
@@ -109,6 +109,10 @@ class ActorPattern(NamedTuple):
         systems = {system for system, _ in self.identifiers} & {system for system, _ in party.identifiers}
         ways = _ways(self.references) & _ways(party.references | party.groups)
         return Answer.NO if systems or ways else Answer.UNKNOWN
+
+
+NOBODY: Final = ActorPattern(kind="nobody")
+"""A kind that no recipient has."""
 
 
 class DataPattern(NamedTuple):
