@@ -543,6 +543,27 @@ def test_what_is_taken_over_is_logged_as_every_record_and_tells_nothing_of_itsel
     assert "x-1" not in str(entry)
 
 
+# the example
+
+
+def test_the_example_is_taken_over_and_opens_and_denies_what_it_says():
+    example = json.read((Path(__file__).parent.parent / "examples" / "other-systems.json").read_bytes())
+
+    async def story(adapter):
+        answer = (await accept(adapter, example, caller="local")).answer
+        own = r.consent(
+            "c-af", "collaborate", recipient={"category": "arbetsformedlingen", "organisation_number": "2021002114"}
+        )
+        await hand_over(adapter, own, *OPENED, i1=["employer", "af"])
+        await drain(adapter)
+        return [each["opens"] for each in answer["consents"]], await states(adapter)
+
+    assert run(story) == (
+        ["collaborate", None],
+        {"employer": ("delivered", None), "af": ("withheld", "CONSENT_REFUSED")},
+    )
+
+
 # any order
 
 
