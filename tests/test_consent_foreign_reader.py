@@ -509,6 +509,12 @@ def test_a_consent_is_given_by_the_patient_or_by_a_proxy_whom_all_verifications_
         assert (read(made).refusal, read(made).kind) == ("", "" if is_patients else DeniesOnly.NOT_BY_THE_PATIENT)
 
 
+def test_where_nobody_can_tell_who_asks_no_organisation_gives_a_consent_beside_a_proxy():
+    unknown, verified = replace(GENERIC, recipient=None), [{"verified": True}]
+    for givers, expected in (([RELATED], ""), ([RELATED, CLINIC], DeniesOnly.NOT_BY_THE_PATIENT)):
+        assert read(r4(PERMIT, performer=givers, verification=verified), unknown).kind == expected
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -9,6 +9,7 @@ import pytest
 from adapter.consent import names
 from adapter.consent.names import Names, Resolver
 from adapter.consent.rules import Answer
+from adapter.sweden import identifier_systems
 
 HSA = "urn:oid:1.2.752.29.4.19"
 ODD = [None, 5, True, "", [], {}, ["x"]]
@@ -132,6 +133,23 @@ def test_names_of_any_way_are_compared_with_their_own_alone():
 def test_two_things_together_have_the_names_of_both():
     one, other = Names(frozenset({"a/1"}), frozenset({("s", "1")})), Names(frozenset({"b/2"}), frozenset({("t", "2")}))
     assert (one | other).all == {"a/1", "b/2", "s|1", "t|2"}
+
+
+@pytest.mark.parametrize(
+    ("system", "value", "personal"),
+    [
+        ("http://electronichealth.se/identifier/personnummer", "191212121212", True),
+        ("http://electronichealth.se/identifier/personnummer", "7", True),
+        ("urn:oid:2.5.4.97", "191212121212", False),
+        ("urn:ssn", "191212121212", True),
+        ("urn:ssn", "a 121212-1212 b", True),
+        ("urn:ssn", "191212121213", False),
+        ("", "7", False),
+    ],
+)
+def test_a_number_is_a_persons_by_its_system_or_if_nobody_knows_that_by_its_shape(system, value, personal):
+    known = {each.uri: each.key for each in identifier_systems().values()}
+    assert names.is_personal(known.get(system, system), value) is personal
 
 
 def test_nothing_that_a_log_may_print_holds_a_name():

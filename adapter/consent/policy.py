@@ -475,7 +475,7 @@ def _line(consent: Consent) -> frozenset[str]:
 
 def _person(identity: PersonIdentity) -> str:
     """A token for one person in this process: equal for equal numbers, and telling nobody which."""
-    return blake2b(person_key(identity.kind, identity.number).encode(), key=_PEPPER, digest_size=16).hexdigest()
+    return blake2b(person_key(identity.kind, identity.number).encode(), key=_PEPPER).hexdigest()
 
 
 def _unit(hsa_id: str) -> str:
