@@ -74,6 +74,7 @@ ROUTES = {
     ("POST", "/destinations/{id}/resume"): Gives.LOCAL,
     ("GET", "/withdrawals"): Gives.LOCAL,
     ("POST", "/withdrawals/{id}/receipt"): Gives.LOCAL,
+    ("POST", "/notices/{id}/receipt"): Gives.LOCAL,
 }
 """Every route and what it can give away. A HEAD is the GET without its body."""
 

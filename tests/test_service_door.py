@@ -47,6 +47,7 @@ ROUTES = {
     ("POST", "/dead/{id}/discard"): "local-system",
     ("GET", "/withdrawals"): "local-system",
     ("POST", "/withdrawals/{id}/receipt"): "local-system",
+    ("POST", "/notices/{id}/receipt"): "local-system",
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
 }

@@ -59,7 +59,7 @@ class Withheld:
     destination: str
     request_id: str
     correlation_id: str
-    consent_version: int
+    consent_version: int | None
     explanation: bytes
     faults: tuple[Fault, ...]
 
@@ -414,8 +414,8 @@ class _Attempt:
         )
 
     @property
-    def _consent_version(self) -> int:
-        return self.snapshot.consent_version if self.snapshot else 0
+    def _consent_version(self) -> int | None:
+        return self.snapshot.consent_version if self.snapshot else None
 
     def _explanation(self, decision: Decision, faults: tuple[Fault, ...] = ()) -> bytes:
         digest = self.snapshot.digest if self.snapshot else ""

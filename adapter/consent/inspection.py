@@ -50,14 +50,14 @@ def inspect(seen: dict[str, Any], allowed: AllowList, permitted: frozenset[Categ
     Everything in a Bundle, or in one resource, that this recipient type may not get; empty if nothing is. Places are paths, never values.
 
     ``permitted``: the categories that the decision opened. ``own_number``: the patient's identity number, which may stand
-    somewhere only if the identity is permitted.
+    somewhere only if the identity is permitted; empty if the patient is not known.
     """
     parts = _parts(seen)
     resources = parts if len(parts) == 1 else parts[1:]
     package = _Package(
         allowed,
         ids=frozenset(f"{each.get('resourceType')}/{each.get('id')}" for each in resources),
-        own_number=_bare(own_number),
+        own=_spellings(_bare(own_number)),
         identity=Category.IDENTITY in permitted,
     )
     found = [leaf for part in parts for leaf in leaves(part)]
@@ -118,7 +118,7 @@ class _Package:
 
     allowed: AllowList
     ids: frozenset[str]
-    own_number: str
+    own: tuple[str, ...]
     identity: bool
 
     def unexpected(self, path: str, value: Any) -> str:
@@ -139,18 +139,22 @@ class _Package:
     def _tells_a_number(self, kind: str, inner: str, value: str) -> bool:
         """Text with the patient's number, or shaped like anyone's, outside the places that are for it."""
         if (inner == "identifier.value" and kind == "Patient") or inner in _OF_THE_PATIENT:
-            return not self.identity or _bare(value) != self.own_number
+            return not self.identity or _bare(value) not in self.own[:1]
         if (len(value) < _SHORTEST and value.isascii()) or _UUID.fullmatch(value):
             return False
         text = _plain(_UUID.sub("", value))
         bare = _bare(text)
-        own = (self.own_number, self.own_number[2:])[: 1 + self.own_number.isdigit()]
-        if not self.identity and any(number in bare for number in own):
+        if not self.identity and any(number in bare for number in self.own):
             return True
         if len(bare) < 10 or inner.endswith(_NUMBERS):
             return False
         shaped = (_bare(found.group()) for found in _SHAPED.finditer(text))
-        return any(luhn(number[-10:]) and number not in own for number in shaped)
+        return any(luhn(number[-10:]) and number not in self.own for number in shaped)
+
+
+def _spellings(number: str) -> tuple[str, ...]:
+    """The patient's number, and without the century; none if it is not known."""
+    return (number, number[2:])[: 1 + number.isdigit()] if number else ()
 
 
 _SHORTEST = 10

@@ -23,6 +23,7 @@ from adapter.mapping import Package, Resource, transaction
 CODE: Final = "samtycke-aterkallat"
 """The code of a notice among kinds of Task (mappings/codes/task-kind.toml)."""
 _URN: Final = "urn:ietf:rfc:3986"
+_UUID: Final = "urn:uuid:"
 _KIND: Final = {"system": "https://koord.example/fhir/CodeSystem/task-kind", "code": CODE}
 _INPUT: Final = {"system": "https://koord.example/fhir/CodeSystem/task-input", "code": "sluta-anvanda"}
 _ANSWERS: Final = frozenset({"accepted", "completed"})
@@ -135,7 +136,7 @@ def _task(notice_id: str, status: str) -> Resource:
     return {
         "resourceType": "Task",
         "id": notice_id,
-        "identifier": [{"system": _URN, "value": f"urn:uuid:{notice_id}"}],
+        "identifier": [{"system": _URN, "value": f"{_UUID}{notice_id}"}],
         "status": status,
         "intent": "order",
         "code": {"coding": [dict(_KIND)]},
@@ -181,7 +182,7 @@ def id_in(task: Mapping[str, Any]) -> str:
     identifiers = task.get("identifier")
     for each in identifiers if isinstance(identifiers, list) else ():
         if isinstance(each, dict) and each.get("system") == _URN:
-            return str(each.get("value", "")).removeprefix("urn:uuid:")
+            return str(each.get("value", "")).removeprefix(_UUID)
     return str(task.get("id", ""))
 
 
@@ -209,15 +210,25 @@ def read(task: Resource) -> tuple[Notice, list[Fault]]:
     return notice, [Fault("mapping.lost", path, severity="warning") for path in sorted(beyond)]
 
 
+def business_id(notice_id: str) -> BusinessId:
+    """Under which a notice that was received is kept, by its id."""
+    return BusinessId(system=_URN, value=f"{_UUID}{notice_id}")
+
+
 def document(notice: Notice) -> dict[str, Any]:
     """A notice that was received, as the local system is told of it (docs/api.md)."""
     return {
         "record": "WithdrawalNotice",
-        "id": {"system": _URN, "value": f"urn:uuid:{notice.id}"},
+        "id": business_id(notice.id).model_dump(),
         "consent": notice.consent.model_dump(),
         "stop_using": [{"type": kind, "id": record.model_dump()} for kind, record in notice.stop_using],
         "ordered_on": notice.ordered_at.isoformat(),
     }
+
+
+def id_of(document: Mapping[str, Any]) -> str:
+    """The id of the notice that a ``document`` is made of."""
+    return str(document["id"]["value"]).removeprefix(_UUID)
 
 
 def named(records: Sequence[tuple[str, BusinessId]]) -> tuple[tuple[str, BusinessId], ...]:

@@ -33,7 +33,7 @@ class Contents:
     request_id: str
     correlation_id: str
     cleared_at: datetime
-    consent_version: int
+    consent_version: int | None
     consent_versions: tuple[Versioned, ...]
     records: tuple[Versioned, ...]
     categories: tuple[str, ...]
@@ -58,7 +58,7 @@ class Cleared:
     request_id: str
     correlation_id: str
     cleared_at: datetime
-    consent_version: int
+    consent_version: int | None
     consent_versions: tuple[Versioned, ...]
     records: tuple[Versioned, ...]
     categories: tuple[str, ...]

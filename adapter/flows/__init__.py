@@ -5,6 +5,8 @@ The order of the steps, one file per way of a message:
 * ``dispatch``: a claimed message passes the gate, at this moment, and is sent; the answer is committed.
 * ``receive``: a peer's resources are checked, mapped to records and stored in one commit, then answered.
 * ``answer``: an authorised care provider reads; every record passes the same gate.
+* ``withdraw`` and ``notify``: a consent ends, and whoever got something on it is told. ``stopped``: a peer is told that its notice is
+  obeyed.
 * ``checkpoints``: the audit log is signed at intervals. ``reviews``: somebody looks into it, and is logged. ``audit_events``:
   its entries as FHIR.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,11 +18,12 @@ from adapter.consent.decide import Reason
 from adapter.consent.gate import Cleared, Withheld
 from adapter.domain import Purpose
 from adapter.errors import AdapterError
-from adapter.flows import journal, notify, withdraw
+from adapter.flows import journal, notify, stopped, withdraw
 from adapter.flows.adapter import Adapter
 from adapter.flows.checkpoints import sign_regularly
 from adapter.flows.why import Basis
-from adapter.store import Transaction, audit, outbox, records
+from adapter.store import Transaction, audit, outbox, records, withdrawals
+from adapter.store import stopped as receipts
 from adapter.store.disclosures import Disclosure
 from adapter.store.outbox import Begun, Claim, Dead, Delivered, Outcome, Refused, Retry
 from adapter.store.records import Version
@@ -102,7 +103,7 @@ class Dispatcher:
         """One message, whatever happens: a fault of our own costs retries, then a person looks at it."""
         try:
             async with _holding(self.adapter, claim):
-                await (notify.deliver if claim.urgent else deliver)(self.adapter, claim)
+                await _WAYS.get(claim.purpose, deliver)(self.adapter, claim)
         except Exception as error:  # noqa: BLE001  a message that always fails must not be claimed for ever
             code = error.first.code if isinstance(error, AdapterError) else type(error).__name__
             log.error("attempt failed: %s", code, extra={"message_id": claim.message_id})  # noqa: TRY400  a trace could hold content
@@ -121,6 +122,13 @@ class Dispatcher:
         # If the store itself is what fails, the lease runs out and the message is claimed again.
         with suppress(AdapterError):
             await self.adapter.store.write(outbox.complete, claim, outcome, attempt=None, entries=[entry], now=now)
+
+
+_WAYS: Final[Mapping[str, Callable[[Adapter, Claim], Awaitable[Outcome | None]]]] = {
+    withdrawals.PURPOSE: notify.deliver,
+    receipts.PURPOSE: stopped.deliver,
+}
+"""How what is no record is delivered, by the purpose of its message."""
 
 
 @asynccontextmanager

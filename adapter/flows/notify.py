@@ -63,7 +63,7 @@ async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
             return None
         if begun.status == "started":
             receipt = await adapter.transport.send(cleared)
-            outcome = _outcome(adapter, claim, receipt)
+            outcome = outcome_of(adapter, claim, receipt)
             stopped = known.order.id in receipt.stopped
             return await _finish(
                 adapter, claim, known, outcome, attempt=begun.attempt, decided=cleared, stopped=stopped
@@ -133,7 +133,7 @@ def _cleared(adapter: Adapter, claim: Claim, known: _Known, recipient: Recipient
     )
 
 
-def _outcome(adapter: Adapter, claim: Claim, receipt: Receipt) -> Outcome:
+def outcome_of(adapter: Adapter, claim: Claim, receipt: Receipt) -> Outcome:
     """What a person can do something about is a dead letter; all else is tried again for ever."""
     match receipt.outcome:
         case "delivered" | "duplicate":

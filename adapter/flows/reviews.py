@@ -136,6 +136,8 @@ _MEASURES: Final[dict[str, dict[Language, str]]] = {
     "message.resent": {"en": "A disclosure was asked for again", "sv": "Ett utlämnande begärdes på nytt"},
     "withdrawal": {"en": "A recipient is told that a consent no longer holds", "sv": "En mottagare meddelas att ett samtycke inte längre gäller"},
     "withdrawal.received": {"en": "Another care provider told that a consent no longer holds", "sv": "En annan vårdgivare meddelade att ett samtycke inte längre gäller"},
+    "withdrawal.stopped": {"en": "The use of what another care provider withdrew has stopped", "sv": "Användningen av det som en annan vårdgivare återkallade har upphört"},
+    "receipt": {"en": "Another care provider is told that the use has stopped", "sv": "En annan vårdgivare meddelas att användningen har upphört"},
     "journal": {"en": "A disclosure is entered in the journal", "sv": "Ett utlämnande antecknas i journalen"},
     "explanation.read": {"en": "The reasons for a decision were read", "sv": "Skälen till ett beslut lästes"},
     "audit.searched": {"en": "The log was searched", "sv": "Loggen söktes igenom"},

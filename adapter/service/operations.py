@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from adapter.domain import Line, Part, read_part
 from adapter.errors import Denied, Fault
+from adapter.flows import stopped as receipts
 from adapter.flows.why import why
 from adapter.service import answers
 from adapter.service.door import Call, Door
@@ -64,6 +65,7 @@ def add_routes(app: FastAPI, door: Door) -> None:
     act("/dead/{id}/discard", quarantine.discard, _message)
     app.add_api_route("/withdrawals", door.guarded("local-system", withdrawn), methods=["GET"])
     app.add_api_route("/withdrawals/{id}/receipt", door.guarded("local-system", receipt), methods=["POST"])
+    app.add_api_route("/notices/{id}/receipt", door.guarded("local-system", stopped), methods=["POST"])
 
 
 async def queue(call: Call, _: Caller) -> Response:
@@ -129,6 +131,14 @@ async def receipt(call: Call, caller: Caller) -> Response:
     now = call.adapter.clock()
     await call.adapter.store.write(withdrawals.receipt, call.place("id"), by=told.by, who=caller.peer, now=now)
     return Response(status_code=204)
+
+
+async def stopped(call: Call, caller: Caller) -> Response:
+    """What a peer's notice names is not used any more: the peer is told."""
+    call.allow_parameters()
+    told, _ = read_part(_TOLD, await call.document())
+    said = await receipts.say(call.adapter, call.place("id"), by=told.by, who=caller.peer)
+    return answers.document({"messages": list(said)}, status=202)
 
 
 def _action(operation: Operation, check: Callable[[Call], str]) -> Handler:

@@ -89,7 +89,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The peer has it. ``disclosure`` is None only for what discloses nothing: a notice of withdrawal."""
+    """The peer has it. ``disclosure`` is None only for what discloses nothing: a notice of withdrawal, or a receipt for one."""
 
     disclosure: Disclosure | None
 
@@ -254,7 +254,7 @@ def begin(  # noqa: PLR0913  named by the caller
     tx: Transaction,
     claim: Claim,
     *,
-    consent_version: int,
+    consent_version: int | None,
     body_digest: bytes,
     request_id: str,
     now: datetime,
@@ -263,7 +263,7 @@ def begin(  # noqa: PLR0913  named by the caller
     """
     Commit that an attempt starts, before its first byte.
 
-    ``consent_version`` is the snapshot's that the gate decided on; ``request_id`` comes from ``Claim.request_id_for``.
+    ``consent_version`` is the snapshot's that the gate decided on, None where no consent was asked; ``request_id`` comes from ``Claim.request_id_for``.
     ``basis``: what else the decision was made on; it is sealed with the attempt.
 
     Raises:
@@ -282,7 +282,7 @@ def begin(  # noqa: PLR0913  named by the caller
     )
     if row is None:
         return Begun("lost")
-    if records.consent_version(tx, claim.patient_key) != consent_version:
+    if consent_version is not None and records.consent_version(tx, claim.patient_key) != consent_version:
         return Begun("stale")
     attempts, last_request, last_digest = row
     if request_id == last_request and last_digest not in (None, body_digest):

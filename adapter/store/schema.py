@@ -261,6 +261,15 @@ _table(
     _one_of("cause", "withdrawn", "narrowed", "expired"),
 )
 
+# The word that a peer's notice is obeyed, and the message that tells the peer. notice_id: the record that the notice is kept as.
+_table(
+    "stopped",
+    _text("notice_id", key=True),
+    _text("message_id"),
+    _whole("said_at"),
+    _bytes("said_by"),  # sealed: a person's name
+)
+
 # When consents end by themselves, as far as they have been looked through (sequence); an end that was seen to is far away.
 _table(
     "consent_end",
