@@ -125,7 +125,7 @@ def _is_text(node: ast.BinOp) -> bool:
     return any(isinstance(each, ast.JoinedStr) for each in (node.left, node.right))
 
 
-def _skipped(tree: ast.Module) -> set[ast.AST]:
+def _skipped(tree: ast.Module) -> set[ast.AST]:  # noqa: C901  one case for each thing that is skipped
     """Annotations, docstrings, what an f-string or a repr says, and names that only Python and people read."""
     found: set[ast.AST] = set()
     for node in ast.walk(tree):
@@ -145,6 +145,8 @@ def _skipped(tree: ast.Module) -> set[ast.AST]:
             silent.append(node)
         if isinstance(node, ast.ClassDef):
             silent += node.keywords
+        if isinstance(node, ast.keyword) and node.arg == "strict":
+            silent.append(node)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "TypeVar":
             silent += node.args
         found |= {inner for each in silent for inner in ast.walk(each)}

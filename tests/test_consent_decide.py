@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -39,7 +40,7 @@ from rule_trees import random_question, random_rule, said
 
 from adapter import domain as d
 from adapter.consent import disclosure, policy
-from adapter.consent.decide import Reason, Request, decide
+from adapter.consent.decide import Reason, Request, decide, generic
 from adapter.consent.directives import Source, Status
 from adapter.consent.explanation import changes, explain, explain_text, law
 from adapter.consent.rules import ActorPattern, DataPattern, Dialect, Effect, Meaning, Rule, Span
@@ -123,7 +124,7 @@ def test_the_consent_for_interventions_is_presupposed_whatever_it_opens_in_care(
 
 def test_the_patient_gets_what_is_about_the_patient_by_law_and_nobody_elses():
     decision = decided(recipient("patient"))
-    assert decision.reason is Reason.PERMITTED_BY_LAW
+    assert (decision.reason, decision.consents) == (Reason.PERMITTED_BY_LAW, ())
     assert d.Category.DIAGNOSIS in decision.categories
     assert decided(recipient("patient", patient=OTHER)).reason is Reason.WRONG_PATIENT
     no = [consent(state="refused"), consent("shared-records", "c2", state="refused")]
@@ -338,6 +339,9 @@ def test_where_dates_cannot_tell_which_is_newer_only_what_both_open_is_open():
         consent(value="c2", categories=("schedule", "plan")),
     )
     assert decided(CARE, [one, other]).categories == {d.Category.ADMINISTRATIVE, d.Category.SCHEDULE}
+    unlimited = other.model_copy(update={"categories": ()})
+    closed = dict(decided(CARE, [one, unlimited]).withheld)[d.Category.PLAN]
+    assert closed == f"Consent {business('c1').system}|c1 version 1"
 
 
 def test_a_consent_that_is_replaced_is_not_among_those_that_allowed_it():
@@ -521,6 +525,16 @@ def test_a_consent_narrows_what_the_recipient_type_may_get_and_never_widens_it()
     assert withheld[d.Category.NOTE] == "disclosure/arbetsgivare"
     assert withheld[d.Category.NAME] == f"Consent {business('c2').system}|c2 version 1"
     assert set(withheld) | decision.categories == set(d.Category)
+    assert decision.categories.isdisjoint(withheld)
+
+
+def test_what_several_consents_narrow_is_told_by_all_their_names():
+    narrow = [
+        consent("collaborate", f"c{n}", recipient=actor(), categories=(category,), given_on="2026-02-01")
+        for n, category in ((2, "activity"), (3, "plan"))
+    ]
+    closed = dict(decided(EMPLOYER, [consent(), *narrow]).withheld)[d.Category.NAME]
+    assert closed == ", ".join(f"Consent {business(name).system}|{name} version 1" for name in ("c2", "c3"))
 
 
 def test_a_consent_for_other_purposes_does_not_open():
@@ -782,8 +796,8 @@ def test_a_decision_with_broken_input_is_no_and_not_an_exception():
     asked = policy.request(CARE, d.Purpose.COORDINATION, [PROVIDER.hsa_id])
     snapshot = policy.Snapshot(PATIENT, 1)
     subject = policy.subject(intervention(), snapshot)
-    decision = decide([None], asked, subject, JUNE, disclosure.load())
-    assert (decision.permitted, decision.reason) == (False, Reason.GATE_ERROR)
+    for decision in (decide([None], asked, subject, JUNE, disclosure.load()), generic([None], asked, subject, JUNE)):
+        assert (decision.permitted, decision.reason) == (False, Reason.GATE_ERROR)
     naive = decide(
         policy.Snapshot(PATIENT, 1, (consent(),)).directives,
         asked,
@@ -910,6 +924,31 @@ def _is_a_version_of(record, rule):
 
 def _is(record, rule):
     return rule == f"{record.record} {record.id.system}|{record.id.value} version {record.version}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"period": d.Period(start=Moment("2027"))}, "hold-now"),
+        ({"period": d.Period(end=Moment("2026-05"))}, "hold-now"),
+        ({"purposes": (d.Purpose.REHABILITATION_NEED,)}, "cover-purpose"),
+        ({"recipient": actor(number=NUMBERS[1])}, "name-recipient"),
+        ({"recipient": actor(number=NUMBERS[1]), "period": d.Period(end=Moment("2026-05"))}, "give-consent"),
+        ({"purposes": (d.Purpose.REHABILITATION_NEED,), "period": d.Period(end=Moment("2026-05"))}, "give-consent"),
+    ],
+)
+def test_a_consent_is_to_be_mended_only_if_one_thing_is_wrong_with_it(wrong, code):
+    decision = decided(EMPLOYER, [consent(), consent("collaborate", "c2", **{"recipient": actor()} | wrong)])
+    assert [code for code, _ in changes(decision)] == [code]
+
+
+def test_an_explanation_tells_a_consent_that_opens_from_one_that_only_has_to_stand():
+    told = json.loads(explain(decided(EMPLOYER, [*good_consents(EMPLOYER), consent("inform-fk", "c3")])))
+    assert {rule["kind"]: rule["says"] for rule in told["rules"]} == {
+        "interventions": "stands",
+        "collaborate": "permit",
+        "inform-fk": "nothing",
+    }
 
 
 def test_the_law_stands_among_the_reasons_only_where_it_opens():
