@@ -451,12 +451,12 @@ def _ends(span: Span) -> tuple[int | None, int | None]:
     return start, None if span.end is None else micros(span.end) + 1
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime.min.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def micros(at: datetime) -> int:
-    """An aware time as microseconds since 1970."""
+    """An aware time as microseconds since the first instant there is."""
     return (at - _EPOCH) // _MICROSECOND
 
 
