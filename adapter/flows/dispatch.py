@@ -171,14 +171,15 @@ async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
         if not_yet is not None:
             await adapter.store.write(outbox.postpone, claim, due_at=not_yet.due_at, reason=not_yet.reason)
             return None
+        consents = adapter.consents_of(result, stored)  # before the first byte: what cannot be entered is not sent
+        disclosed = Disclosure(claim.destination, claim.records, consents, tuple(result.categories))
         starts = adapter.clock()
         if not snapshot.is_as_it_was(now, starts):
             continue
         begun, cleared = await adapter.begin(claim, result, now=starts, basis=basis)
         if begun.status == "started":
             receipt = await adapter.transport.send(cleared)
-            outcome = _outcome(adapter, claim, cleared, stored, receipt)
-            return await _finish(adapter, claim, outcome, begun, cleared, basis)
+            return await _finish(adapter, claim, _outcome(adapter, claim, disclosed, receipt), begun, cleared, basis)
         if begun.status == "lost":
             return None
     await adapter.store.write(outbox.give_back, claim)
@@ -197,10 +198,9 @@ def _looked_up(tx: Transaction, claim: Claim) -> tuple[Version, records.Snapshot
     return records.kept(tx, claim.records[0]), records.consents(tx, claim.patient_key)
 
 
-def _outcome(adapter: Adapter, claim: Claim, cleared: Cleared, stored: records.Snapshot, receipt: Receipt) -> Outcome:
+def _outcome(adapter: Adapter, claim: Claim, disclosed: Disclosure, receipt: Receipt) -> Outcome:
     if receipt.outcome in {"delivered", "duplicate"}:
-        consents = adapter.consents_of(cleared, stored)
-        return Delivered(Disclosure(claim.destination, claim.records, consents, tuple(cleared.categories)))
+        return Delivered(disclosed)
     due = _next_try(adapter, claim, receipt) if receipt.outcome == "retry" else None
     if due is None:
         return Dead(receipt.reason, exposed=receipt.exposed, peer_failed=receipt.peer_failed)
