@@ -8,7 +8,7 @@ is and when it holds, is told of one that is refused too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import reduce
@@ -66,7 +66,7 @@ class Reader:
     are not looked at.
     """
 
-    patient: Names = field(repr=False)
+    patient: Names
     token: str
     resolver: Resolver
     dialect: Dialect = Dialect.TREE
@@ -427,9 +427,7 @@ def _naming(rule: Rule, *, flat: bool, named: bool = False) -> Rule:
     )
 
 
-def _is_related_person(reference: Any) -> bool:
-    if not isinstance(reference, dict):
-        return False
+def _is_related_person(reference: Json) -> bool:
     return reference.get("type") == "RelatedPerson" or "RelatedPerson/" in str(reference.get("reference"))
 
 

@@ -72,7 +72,6 @@ class _StoppedError(Exception):
     """After a decision to permit, something was found that stops the send."""
 
     def __init__(self, reason: Reason, faults: Iterable[Fault]) -> None:
-        super().__init__(reason)
         self.reason, self.faults = reason, tuple(faults)
 
 
@@ -504,5 +503,4 @@ def _marked(resource: Mapping[str, Any], most: Disclosure) -> dict[str, Any]:
     """The marks of the recipient type stand on every resource, always: they tell that less may be there, never whether."""
     tags = [{"system": system, "code": code} for system, code in most.marks]
     meta: dict[str, Any] = {**resource.get("meta", {}), **({"tag": tags} if tags else {})}
-    rest = {name: value for name, value in resource.items() if name != "meta"}
-    return {**rest, **({"meta": meta} if meta else {})}
+    return {**resource, **({"meta": meta} if meta else {})}

@@ -176,8 +176,6 @@ class Provisions:
 
     def _named(self, reference: Any, refusal: Refusal) -> Names:
         """What a Reference refers to; each way to say it that is there must be understood."""
-        if not isinstance(reference, dict):
-            raise RefusedError(refusal)
         names = self._resolver.named(reference)
         if not is_understood(reference) or not names.all:
             raise RefusedError(refusal)

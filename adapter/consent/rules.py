@@ -77,14 +77,14 @@ class Party(NamedTuple):
     groups: frozenset[str] = frozenset()
 
 
-def _ways(names: Iterable[str]) -> set[str]:
-    """The ways in which things are named: by address, by URN, by the numbers of a system."""
+def _ways(names: Iterable[str]) -> set[str | bool]:
+    """The ways in which things are named: by the numbers of a system, by URN, by address."""
     return {_way(name) for name in names}
 
 
-def _way(name: str) -> str:
+def _way(name: str) -> str | bool:
     system, numbered, _ = name.rpartition("|")
-    return system if numbered else "urn:" if name.startswith("urn:") else "address"
+    return system if numbered else name.startswith("urn:")
 
 
 class ActorPattern(NamedTuple):
