@@ -299,6 +299,7 @@ def test_a_consent_is_the_patients_anothers_or_may_be_the_patients(patient, toke
         ({"reference": "Patient/x", "identifier": TOLVAN}, ""),
         ({"reference": "Patient/x", "identifier": {"system": SSN, "value": "1"}}, ""),
         ({"reference": "#lost"}, Refusal.MALFORMED),
+        ({"reference": "#lost", "identifier": TOLVAN}, Refusal.MALFORMED),
         ({"reference": "#p"}, Refusal.MALFORMED),
         ({"reference": "Patient/x", "identifier": {}}, Refusal.MALFORMED),
         ({"reference": "no", "identifier": TOLVAN}, Refusal.MALFORMED),

@@ -511,6 +511,45 @@ def test_nothing_that_a_log_may_print_names_the_patient():
         assert "Tolvan" not in repr(thing)
 
 
+# receipts for notices, which need no consent
+
+
+def receipt(to, notice_id="01a1fdfa-4600-79c7-92fa-5ddc2a339259"):
+    return gate().receipt(notice_id, destination=to, now=JUNE, request_id="r-1", correlation_id="c-1")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", [kind for kind in SENT if kind != "patient"])
+def test_a_receipt_goes_by_law_to_anyone_on_the_closed_list_with_the_notices_id_alone(kind, form):
+    cleared = receipt(recipient(kind, format=form))
+    verify(cleared)
+    assert (cleared.destination, cleared.request_id, cleared.correlation_id) == (f"to-{kind}", "r-1", "c-1")
+    assert (cleared.records, cleared.consent_versions, cleared.categories) == ((), (), ())
+    assert cleared.cleared_at == JUNE
+    [task] = resources(cleared)
+    assert (task["id"], task["status"]) == ("01a1fdfa-4600-79c7-92fa-5ddc2a339259", "completed")
+    told = json.loads(cleared.explanation)
+    assert (told["reason"], told["decision"]) == ("PERMITTED_RECEIPT", "permit")
+    assert told["record"] == "Task 01a1fdfa-4600-79c7-92fa-5ddc2a339259"
+
+
+@pytest.mark.parametrize(
+    ("to", "notice_id", "expected"),
+    [
+        (recipient("granne"), "n-1", Reason.UNKNOWN_RECIPIENT),
+        (recipient("kommun", organisation_number=None), "n-1", Reason.UNKNOWN_RECIPIENT),
+        (recipient("kommun"), f"n-{PATIENT.number}", Reason.UNEXPECTED_CONTENT),
+        (recipient("kommun"), "no id", Reason.INVALID_CONTENT),
+        (recipient("kommun"), None, Reason.INVALID_CONTENT),
+    ],
+)
+def test_a_receipt_that_may_not_go_is_withheld(to, notice_id, expected):
+    withheld = receipt(to, notice_id)
+    assert isinstance(withheld, Withheld)
+    assert (withheld.reason, withheld.decision.permitted) == (expected, False)
+    assert withheld.faults
+
+
 # the disclosure tables
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapter.consent import notice
 from adapter.consent.inspection import inspect, leaves
-from adapter.consent.notice import NOTICE, Notice
+from adapter.consent.notice import NOTICE, RECEIPT, Notice
 from adapter.errors import Invalid
 from adapter.tables import load
 
@@ -125,6 +125,36 @@ def test_the_last_look_has_nothing_against_a_notice(told):
     assert inspect(notice.bundle(told), NOTICE, frozenset(), NUMBER) == []
 
 
+def test_the_word_that_one_has_stopped_is_the_notices_task_completed_and_nothing_else():
+    made = notice.receipt(ID)
+    [entry] = made["entry"]
+    kept = ("resourceType", "id", "identifier", "intent", "code")
+    assert entry["resource"] == {name: task_of(TOLD)[name] for name in kept} | {"status": "completed"}
+    assert entry["request"] == {"method": "PUT", "url": f"Task/{ID}"}
+    assert notice.answers(entry["resource"])
+    assert notice.id_in(entry["resource"]) == ID
+    assert inspect(made, RECEIPT, frozenset(), "") == []
+    assert {path.removeprefix("Task.") for path, _ in leaves(entry["resource"])} == RECEIPT.elements["Task"]
+    assert RECEIPT.elements["Bundle"] == NOTICE.elements["Bundle"]
+    assert set(RECEIPT.elements) == {"Bundle", "Task"}
+
+
+@pytest.mark.parametrize("path", [*sorted(RECEIPT.elements["Task"] - {"id", "identifier.value"}), "type", "method"])
+def test_what_is_not_its_id_has_one_value_in_a_receipt(path):
+    made = notice.receipt(ID)
+    put(made, path, "else")
+    assert [each.why for each in inspect(made, RECEIPT, frozenset(), "")] == ["not among the values for receipt"]
+
+
+def put(made, path, value):
+    """Write a value into the Task, or into what stands around it."""
+    around = {"type": made, "method": made["entry"][0]["request"]}
+    node, (*way, last) = around.get(path, made["entry"][0]["resource"]), path.split(".")
+    for step in way:
+        node = node[step][0] if isinstance(node[step], list) else node[step]
+    node[last] = value
+
+
 FREE = {"id", "authoredOn", *(f"{each}.value" for each in ("identifier", "focus.identifier"))} | {
     "focus.identifier.system",
     "input.valueReference.identifier.system",
@@ -135,10 +165,7 @@ FREE = {"id", "authoredOn", *(f"{each}.value" for each in ("identifier", "focus.
 @pytest.mark.parametrize("path", sorted(NOTICE.elements["Task"] - FREE))
 def test_what_is_not_an_id_or_the_time_has_one_of_a_few_values(path):
     made = notice.bundle(TOLD)
-    node, (*way, last) = made["entry"][0]["resource"], path.split(".")
-    for step in way:
-        node = node[step][0] if isinstance(node[step], list) else node[step]
-    node[last] = "else"
+    put(made, path, "else")
     [fault] = inspect(made, NOTICE, frozenset(), NUMBER)
     assert (fault.where, fault.why) == (f"Task.{path}", "not among the values for notice")
 
@@ -146,7 +173,7 @@ def test_what_is_not_an_id_or_the_time_has_one_of_a_few_values(path):
 @pytest.mark.parametrize(("place", "value"), [("type", "batch"), ("method", "POST")])
 def test_a_notice_is_a_transaction_that_puts(place, value):
     made = notice.bundle(TOLD)
-    (made if place == "type" else made["entry"][0]["request"])[place] = value
+    put(made, place, value)
     assert [fault.why for fault in inspect(made, NOTICE, frozenset(), NUMBER)] == ["not among the values for notice"]
 
 
@@ -314,3 +341,4 @@ def test_the_local_system_is_told_which_notice_which_consent_which_records_and_w
         "stop_using": [{"type": kind, "id": {"system": SYSTEM, "value": record.value}} for kind, record in RECORDS],
         "ordered_on": "2026-11-21T12:00:00+00:00",
     }
+    assert notice.id_of(notice.document(TOLD)) == ID
