@@ -92,6 +92,16 @@ def test_whose_it_is_must_be_told(name, release):
     assert refusal(o.consent(release=release, **about)) == "exchange.consent-patient"
 
 
+def test_a_number_that_only_test_mode_lets_pass_is_noted_and_refused_in_production():
+    document = o.consent(patient={"identifier": {"system": o.PERSONNUMMER, "value": "198107092396"}})
+    kept, warnings = handed_over.read(document, mode="test")
+    assert kept.patient.identity.number == "198107092396"
+    assert [each.code for each in warnings] == ["record.check-digit"]
+    with pytest.raises(Invalid) as refused:
+        handed_over.read(document)
+    assert refused.value.first.code == "exchange.consent-patient"
+
+
 def test_two_people_are_nobody():
     other = {"resourceType": "Patient", "id": "p", "identifier": [{"system": o.PERSONNUMMER, "value": "195009072553"}]}
     assert (

@@ -17,13 +17,13 @@ from pydantic import TypeAdapter, ValidationError
 from adapter.consent.foreign import Reader, consents_in, patient_of
 from adapter.consent.names import Names, Resolver, identifiers
 from adapter.consent.rules import Coding
-from adapter.domain import BusinessId, Person, PersonIdentity, read_part
+from adapter.domain import BusinessId, Person, read_part
 from adapter.errors import Fault, Invalid
 from adapter.sweden import Mode, identifier_systems
 from adapter.tables import EXTENSION
 from adapter.wire import json
 
-_IDENTITY: Final = TypeAdapter(PersonIdentity)
+_PERSON: Final = TypeAdapter(Person)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,6 @@ def _patient(names: Names, mode: Mode, today: date | None) -> tuple[Person, tupl
         raise wrong
     ((kind, number),) = people
     try:
-        identity, warnings = read_part(_IDENTITY, {"kind": kind, "number": number}, mode=mode, today=today)
+        return read_part(_PERSON, {"identity": {"kind": kind, "number": number}}, mode=mode, today=today)
     except Invalid:
         raise wrong from None
-    return Person(identity=identity), warnings
