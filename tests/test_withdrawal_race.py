@@ -15,11 +15,13 @@ from datetime import timedelta
 from functools import cache, partial
 from itertools import permutations
 
+import other_systems as o
 import pytest
 import region as r
 from store_world import LEASE, World
 from withdrawal_world import COLLABORATE, INTERVENTIONS, watched
 
+from adapter.consent import handed_over
 from adapter.consent.gate import Gate, Withheld
 from adapter.domain import Purpose, read_record
 from adapter.flows import Adapter, Dispatcher, accept, withdraw
@@ -59,7 +61,8 @@ class Simulation:
 
     def write(self, document, *, opens=(), closes=()):
         """A consent is written: its commit, with what follows from it."""
-        record = read_record(document, mode="test")[0]
+        read = handed_over.read if "resourceType" in document else read_record
+        record = read(document, mode="test")[0]
 
         def commit(tx):
             new = self.adapter.new_record(LOCAL, record)
@@ -228,11 +231,16 @@ def gives_again(simulation):
     simulation.write(AGAIN, opens=["employer", "region-b"])
 
 
+def denies_by_another_system(simulation):
+    simulation.write(o.denial(), closes=["employer", "region-b"])
+
+
 WRITERS = {
     "withdraw": [withdraws_all],
     "write, withdraw": [writes_something_else, withdraws_all],
     "withdraw, give again": [withdraws_all, gives_again],
     "withdraw one": [withdraws_for_the_employer],
+    "write, deny": [writes_something_else, denies_by_another_system],
     "write, withdraw one": [writes_something_else, withdraws_for_the_employer],
     "withdraw one, withdraw all": [withdraws_for_the_employer, withdraws_all],
 }
@@ -282,7 +290,7 @@ def test_the_orders_that_are_tried_are_all_there_are():
     assert len(list(orders_of({"a": 3, "b": 3, "w": 2}))) == 560
 
 
-@pytest.mark.parametrize("name", ["withdraw one", "write, withdraw", "withdraw, give again"])
+@pytest.mark.parametrize("name", ["withdraw one", "write, withdraw", "write, deny", "withdraw, give again"])
 def test_two_attempts_against_a_withdrawal_in_every_order(simulations, name):
     """Decide, start and send of two workers, and the writer's commits: at most eight events."""
     steps = WRITERS[name]
@@ -339,7 +347,7 @@ TRIALS = 40
 
 def test_hundreds_of_real_withdrawals_race_real_sends_and_win(tmp_path):
     """
-    Each trial sends on a consent of its own and withdraws it while two dispatchers run. When the withdrawal has answered,
+    Each trial sends on a consent of its own, ours or another system's, and withdraws it while two dispatchers run. When the withdrawal has answered,
     none of the trial's bytes starts to leave; who may have got them is told, once.
     """
     luck = random.Random(20261121)
@@ -347,21 +355,20 @@ def test_hundreds_of_real_withdrawals_race_real_sends_and_win(tmp_path):
     async def trial(adapter, patient, number):
         value = f"c{patient[:8]}-{number}"
         given, gone = (f"{r.NOW - timedelta(hours=2) + timedelta(seconds=2 * number + n):%FT%TZ}" for n in (0, 1))
-        consent = r.consent(
-            value, "collaborate", number=patient, recipient=r.EMPLOYER, given_on=given, informed_on=given
-        )
+        consent, ended = ours(value, patient, given, gone) if number % 2 else theirs(value, patient, given)
         task = r.intervention(f"i{value}", number=patient)
         transport, held = adapter.transport, asyncio.Event()
         transport.holding.append(held)
         asyncio.get_running_loop().call_later(luck.random() * 0.05, held.set)
-        await accept(adapter, r.submission(consent, task, **{f"i{value}": ["employer"]}), caller="local")
+        sends = {f"i{value}": ["employer"]}
+        await accept(adapter, consent | r.submission(*consent.get("records", ()), task, **sends), caller="local")
         if luck.random() < 0.5:
             for _ in range(500):  # until it has begun, or for half a second: either is a race
                 if _begun(transport, value):
                     break
                 await asyncio.sleep(0.001)
         await asyncio.sleep(luck.random() * luck.choice([0.01, 0.2]))
-        answer = await accept(adapter, r.submission(r.withdrawn(consent, on=gone)), caller="local")
+        answer = await accept(adapter, ended, caller="local")
         begun = _begun(transport, value)
         await asyncio.sleep(luck.random() * 0.01)
         assert _begun(transport, value) == begun
@@ -391,6 +398,19 @@ def test_hundreds_of_real_withdrawals_race_real_sends_and_win(tmp_path):
     assert len(outcomes) == TRIALS * len(PATIENTS)
     assert len(orders) == len(notices) == sum(outcomes)
     assert set(outcomes) == {True, False}  # both happened
+
+
+def ours(value, patient, given, gone):
+    """A consent of our own and its withdrawal, as submissions."""
+    consent = r.consent(value, "collaborate", number=patient, recipient=r.EMPLOYER, given_on=given, informed_on=given)
+    return r.submission(consent), r.submission(r.withdrawn(consent, on=gone))
+
+
+def theirs(value, patient, given):
+    """Another system's consent and its end."""
+    about = {"identifier": {"system": o.PERSONNUMMER, "value": patient}}
+    consent = o.consent(value, patient=about, dateTime=given)
+    return o.hand(consent), o.hand(o.later(consent, status="inactive"))
 
 
 def _begun(transport, value):
