@@ -54,10 +54,13 @@ from hypothesis import strategies as st
 
 from adapter import domain as d
 from adapter.consent import disclosure, policy
+from adapter.consent import notice as notices
 from adapter.consent.decide import Reason
 from adapter.consent.explanation import explain_text
 from adapter.consent.gate import Cleared, Gate, Withheld
+from adapter.consent.handed_over import ForeignConsent
 from adapter.consent.inspection import leaves
+from adapter.consent.notice import Notice
 from adapter.consent.seal import Contents, Sealer, verify
 from adapter.errors import Denied, Misconfigured
 from adapter.mapping import Mapper
@@ -548,6 +551,38 @@ def test_a_receipt_that_may_not_go_is_withheld(to, notice_id, expected):
     assert isinstance(withheld, Withheld)
     assert (withheld.reason, withheld.decision.permitted) == (expected, False)
     assert withheld.faults
+
+
+def test_a_receipt_that_fails_inside_is_withheld(monkeypatch):
+    monkeypatch.setattr(notices, "receipt", lambda _: 1 / 0)
+    assert receipt(recipient("kommun")).reason is Reason.GATE_ERROR
+
+
+# notices
+
+
+def notified(to, said):
+    about = Notice("6a4f2c0e-0b1b-4c39-9a64-b3f1f8f9e0a1", said.id, (("Task", business("i1")),), JUNE)
+    asked = {"snapshot": policy.Snapshot(PATIENT, 7), "now": JUNE, "request_id": "r-1", "correlation_id": "c-1"}
+    return gate().notice(about, said, destination=to, **asked)
+
+
+def test_a_notice_is_about_its_consent_and_tells_its_kind_if_that_is_ours():
+    theirs = ForeignConsent(business("x-1"), 3, person(), frozenset(), b"", {})
+    for said, kind, version in ((consent("inform-fk", version=4), "inform-fk", 4), (theirs, "", 3)):
+        cleared = notified(recipient("kommun"), said)
+        verify(cleared)
+        assert (cleared.decision.kind, cleared.decision.subject.kind) == (kind, "Consent")
+        assert cleared.consent_versions == ((said.id.name, version),)
+        assert cleared.records == ((said.id.name, version),)
+        assert (cleared.consent_version, cleared.categories) == (7, ())
+
+
+@pytest.mark.parametrize(("kind", "leaves"), [("arbetsgivare", False), ("kommun", True), ("forsakringskassan", True)])
+def test_a_notice_whose_ids_tell_the_number_goes_only_to_those_who_may_have_it(kind, leaves):
+    result = notified(recipient(kind), consent(value=f"samtycke-{PATIENT.number}"))
+    assert isinstance(result, Cleared) is leaves
+    assert leaves or result.reason is Reason.UNEXPECTED_CONTENT
 
 
 # the disclosure tables

@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 from consent_worlds import PATIENT, PROVIDER, SYSTEM, UNIT, business
-from gate_world import JUNE, gate
+from gate_world import JUNE, gate, mapper
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.consent import journal_entry
-from adapter.consent.gate import Cleared, Withheld
+from adapter.consent.gate import Cleared, Gate, Withheld
 from adapter.consent.inspection import inspect, leaves
 from adapter.consent.journal_entry import CATEGORIES, ENTRY, Handout
 from adapter.consent.policy import Recipient
@@ -40,8 +40,8 @@ def handout(**changes):
     return Handout(**facts | changes)
 
 
-def entered(made, *, status="completed", form="json", at=JUNE):
-    return gate().entry(
+def entered(made, *, status="completed", form="json", at=JUNE, through=None):
+    return (through or gate()).entry(
         made,
         status,
         at=at,
@@ -133,6 +133,19 @@ def test_an_entry_is_cleared_in_both_forms_and_is_the_same_bytes_again(form, to)
     assert (first.destination, first.body) == (JOURNAL, again.body)
     assert json.loads(first.explanation)["reason"] == "PERMITTED_JOURNAL_ENTRY"
     assert json.loads(first.explanation)["law"] == "PDL 3 kap. 11 §"
+
+
+def test_an_entry_is_of_one_message_and_fails_closed(monkeypatch):
+    cleared = entered(handout(message_id="m-1"))
+    assert (cleared.decision.subject.kind, cleared.decision.subject.name) == ("Communication", "Communication m-1")
+    monkeypatch.setattr(journal_entry, "bundle", lambda *_: 1 / 0)
+    assert entered(handout()).reason == "GATE_ERROR"
+
+
+def test_each_provider_that_one_sends_for_has_its_handouts_entered():
+    both = Gate(senders=[OTHER, HERE], id_key=b"k" * 32, mapper=mapper())
+    for provider in (HERE, OTHER):
+        assert isinstance(entered(handout(provider=provider), through=both), Cleared)
 
 
 def test_another_providers_handout_is_not_entered():
