@@ -67,7 +67,9 @@ class Question:
 
     def ours(self) -> tuple[Request, Subject, datetime]:
         party = Party("vard", identifiers=frozenset({("orgnr", self.number)}))
-        subject = Subject("Intervention", "p", custodian="v", authors=frozenset({self.unit}), dates=Span(START, START))
+        subject = Subject(
+            "Intervention", "p", custodian="v", authors=frozenset({frozenset({self.unit})}), dates=Span(START, START)
+        )
         return Request(party, (("", "coordination"),), frozenset({"v"})), subject, START + self.day * DAY
 
     def cedar(self) -> dict[str, object]:

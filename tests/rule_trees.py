@@ -103,7 +103,10 @@ def answers(rules, count, asked):
     party = asked["party"]
     known = {name: frozenset(asked[name]) if name in asked else None for name in ("types", "codes", "labels")}
     meanings = {"instance": "instances", "related": "related", "dependents": "dependents", "authoredby": "authors"}
-    known |= {meanings[meaning]: frozenset(asked[meaning]) if meaning in asked else None for meaning in Meaning}
+    known |= {
+        meanings[meaning]: frozenset(frozenset({name}) for name in asked[meaning]) if meaning in asked else None
+        for meaning in Meaning
+    }
     names = (frozenset(party.get(name, ())) for name in ("references", "identifiers", "groups"))
     subject = Subject("kind", "patient", dates=Span(*asked["dates"]) if "dates" in asked else None, **known)
     question = Question(Party(party.get("kind", ""), *names), asked.get("action"), subject, micros(asked["now"]))

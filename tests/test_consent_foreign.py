@@ -328,6 +328,17 @@ def test_an_actor_is_known_by_number_its_own_or_of_the_resource_at_hand():
     assert reason(r4({"type": "permit", "actor": [actor({"reference": "urn:uuid:1"})]}), actors=urn) is PERMITTED
 
 
+def test_data_that_refer_to_something_nobody_can_tell_may_depend_on_what_a_denial_names():
+    """Another reference that can be compared does not make up for it."""
+    dependent = {"data": [{"meaning": "dependents", "reference": {"reference": "Observation/9"}}]}
+    data = {"resourceType": "Encounter", "id": "1", "subject": {"reference": "Patient/x"}}
+    denied = r4({"type": "permit", "provision": [{"type": "deny"} | dependent]})
+    assert reason(denied, resource=data) is PERMITTED
+    untold = data | {"basedOn": [{"reference": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c604"}]}
+    assert reason(denied, resource=untold) is DENIED
+    assert reason(r4({"type": "permit"} | dependent), resource=untold) is not PERMITTED
+
+
 def test_an_actor_that_cannot_be_compared_is_denied_and_not_permitted():
     assert reason(r4({"type": "deny", "actor": [actor()]}), r4(ALL, id="c2"), recipient=BY_NUMBER) is DENIED
     assert reason(r4({"type": "deny", "actor": [actor(OTHER)]}), r4(ALL, id="c2")) is PERMITTED

@@ -46,12 +46,22 @@ def test_a_span_covers_another_that_holds_no_instant_beyond_it_and_meets_one_tha
 
 
 def test_data_are_what_is_named_if_a_name_is_shared_and_not_if_names_of_a_way_differ():
-    for named, known in product(few(NAMES), [None, *few(NAMES)]):
-        answer = DataPattern(Meaning.INSTANCE, named).answer(known)
-        if named & (known or frozenset()):
+    for named, thing in product(few(NAMES), few(NAMES)):
+        answer = DataPattern(Meaning.INSTANCE, named).answer(frozenset({thing}))
+        if named & thing:
             assert answer is Answer.YES
         else:
-            assert answer is (Answer.NO if comparable(named, known or ()) else Answer.UNKNOWN), (named, known)
+            assert answer is (Answer.NO if comparable(named, thing) else Answer.UNKNOWN), (named, thing)
+
+
+def test_of_several_things_each_is_compared_on_its_own_and_the_nearest_answer_counts():
+    """A name that cannot be compared is not made up for by another thing that can."""
+    for named, one, other in product(few(NAMES), few(NAMES), few(NAMES)):
+        pattern = DataPattern(Meaning.DEPENDENTS, named)
+        alone = [pattern.answer(frozenset({thing})) for thing in (one, other)]
+        assert pattern.answer(frozenset({one, other})) is max(alone)
+    for nothing in (None, frozenset()):
+        assert DataPattern(Meaning.DEPENDENTS, frozenset({"Observation/1"})).answer(nothing) is Answer.UNKNOWN
 
 
 @pytest.mark.parametrize("kind", ["", "vard", "kommun"])

@@ -32,6 +32,7 @@ from adapter.consent.rules import (
     Rule,
     Span,
     Subject,
+    Thing,
 )
 
 ATTRIBUTES: Final = ("action", "actor", "code", "data", "dataPeriod", "label", "period", "purpose", "type")
@@ -406,7 +407,7 @@ def _actors(rules: Iterable[Rule]) -> _Patterns[ActorPattern, Party]:
     return _Patterns((rule.actors for rule in rules), attrgetter("party"), ActorPattern.answer)
 
 
-def _data(rules: Sequence[Rule]) -> Iterator[_Patterns[DataPattern, frozenset[str] | None]]:
+def _data(rules: Sequence[Rule]) -> Iterator[_Patterns[DataPattern, frozenset[Thing] | None]]:
     """One for each meaning that a rule uses."""
     for meaning in Meaning:
         listed = [[pattern for pattern in rule.data if pattern.meaning is meaning] for rule in rules]

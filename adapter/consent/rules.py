@@ -115,19 +115,25 @@ NOBODY: Final = ActorPattern(kind="nobody")
 """A kind that no recipient has."""
 
 
+Thing = frozenset[str]
+"""One thing by all the names that are known of it: addresses, URNs, numbers (``system|value``)."""
+
+
 class DataPattern(NamedTuple):
-    """Which data a rule selects: ``references`` that stand in ``meaning`` to the subject, by any name (``system|value``: a number)."""
+    """Which data a rule selects: those to which the one named by ``references`` stands in ``meaning``."""
 
     meaning: Meaning
-    references: frozenset[str]
+    references: Thing
 
-    def answer(self, known: frozenset[str] | None) -> Answer:
-        """Yes if a name is shared; no if the two sides name things in a common way; unknown if not, or if nothing is known."""
-        if not known:
-            return Answer.UNKNOWN
-        if self.references & known:
+    def answer(self, known: frozenset[Thing] | None) -> Answer:
+        """Whether it is one of these things; unknown if nothing is known. Each is compared on its own."""
+        return max(map(self._is, known or ()), default=Answer.UNKNOWN)
+
+    def _is(self, thing: Thing) -> Answer:
+        """Yes if a name is shared; no if the two are named in a common way; else unknown."""
+        if self.references & thing:
             return Answer.YES
-        return Answer.NO if _ways(self.references) & _ways(known) else Answer.UNKNOWN
+        return Answer.NO if _ways(self.references) & _ways(thing) else Answer.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +170,10 @@ class Subject:
     types: frozenset[Coding] | None = None
     codes: frozenset[Coding] | None = None
     labels: frozenset[Coding] | None = None
-    instances: frozenset[str] | None = None
-    related: frozenset[str] | None = None
-    dependents: frozenset[str] | None = None
-    authors: frozenset[str] | None = None
+    instances: frozenset[Thing] | None = None
+    related: frozenset[Thing] | None = None
+    dependents: frozenset[Thing] | None = None
+    authors: frozenset[Thing] | None = None
     dates: Span | None = None
     protected: bool = False
     deceased: bool = False
