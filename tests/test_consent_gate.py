@@ -15,6 +15,7 @@ import strategies
 from consent_worlds import (
     NUMBERS,
     OTHER,
+    OTHER_PROVIDER,
     OTHER_UNIT,
     PATIENT,
     PROVIDER,
@@ -29,6 +30,7 @@ from consent_worlds import (
     plan,
     recipient,
     record_for,
+    signal,
 )
 from gate_world import (
     FORMS,
@@ -63,7 +65,7 @@ from adapter.consent.inspection import leaves
 from adapter.consent.notice import Notice
 from adapter.consent.seal import Contents, Sealer, verify
 from adapter.errors import Denied, Misconfigured
-from adapter.mapping import Mapper
+from adapter.mapping import Mapper, searchset
 from adapter.tables import load
 from adapter.wire import json as wire_json
 from adapter.wire import xml as wire_xml
@@ -236,6 +238,45 @@ def test_one_record_is_read_as_its_focus_alone_under_the_id_that_was_asked_for(f
     assert name not in {each["resource"]["id"] for each in entries[1:]}
 
 
+def test_what_may_not_be_read_is_withheld_with_the_first_reason_and_nothing_is_made_of_it():
+    made = []
+    through = gate(leaking(lambda resources: made.append(resources[0]["resourceType"])))
+    hidden = intervention(id=business("i2"), provider=OTHER_PROVIDER)
+    refused = read([hidden, signal()], through=through)
+    assert (refused.reason, made) == (Reason.WRONG_TENANT, [])
+    assert read([signal(), hidden], through=through).reason is Reason.RECORD_NOT_FOR_RECIPIENT
+    assert isinstance(read([hidden, intervention()], through=through, form="searchset"), Cleared)
+    assert made == ["Task"]
+    ill = intervention(id=business("i3"), note="Utmattning F438A")
+    assert read([ill]).reason is Reason.DIAGNOSIS_CONTENT
+    assert read([ill, hidden]).reason is Reason.DIAGNOSIS_CONTENT
+    assert read([hidden, ill]).reason is Reason.WRONG_TENANT
+
+
+def test_a_record_that_must_not_leave_takes_no_other_with_it():
+    ill, well = intervention(id=business("i3"), note="Utmattning F438A"), intervention()
+    assert read([ill, well], form="searchset").body == read([well], form="searchset").body
+
+
+def test_what_only_the_whole_answer_says_stops_it_with_the_first_records_decision(monkeypatch):
+    records = [intervention(), intervention(id=business("i2"))]
+    assert read(records, form="searchset").decision.subject.name.endswith("|i1 version 1")
+    counting = {"searchset": lambda packages: searchset(packages) | {"total": len(packages)}}
+    monkeypatch.setattr("adapter.consent.gate._FORMS", counting)
+    for shown in (records, records[:1]):
+        stopped = read(shown, form="searchset")
+        assert stopped.reason is Reason.UNEXPECTED_CONTENT
+        assert stopped.decision.subject.name.endswith("|i1 version 1")
+
+
+def test_a_message_to_one_who_may_have_the_number_names_the_patient_by_it():
+    def nameless(resources):
+        del resources[0]["for"]["identifier"]
+
+    for kind in ("vard", "kommun"):
+        assert reason(intervention(), recipient(kind), through=gate(leaking(nameless))) is Reason.INVALID_CONTENT
+
+
 def test_a_read_that_fails_inside_is_withheld_and_says_where_not_what():
     class Failing(Mapper):
         def to_fhir(self, *_, **__):
@@ -246,6 +287,8 @@ def test_a_read_that_fails_inside_is_withheld_and_says_where_not_what():
         clear(intervention(), recipient(), through=gate(Failing(load()))),
     ):
         assert found.reason is Reason.GATE_ERROR
+        assert found.decision.permitted is False
+        assert json.loads(found.explanation)["decision"] == "deny"
         assert re.fullmatch(r"RuntimeError, test_consent_gate\.py line [0-9]+", found.faults[0].why)
     assert read([]).reason is Reason.GATE_ERROR
 
@@ -253,9 +296,23 @@ def test_a_read_that_fails_inside_is_withheld_and_says_where_not_what():
 def test_a_reference_out_of_the_package_is_taken_out_and_a_reference_that_is_no_text_is_kept():
     out = put("focus", {"reference": "Task/6a4f2c0e-0b1b-4c39-9a64-b3f1f8f9e0a1"}, "Task")
     assert sent(intervention(), recipient(), through=gate(leaking(out))).body == sent(intervention(), recipient()).body
+    several = [{"reference": "CarePlan/x"}, {"reference": "CarePlan/y"}]
+    some = sent(intervention(), recipient("vard"), through=gate(leaking(put("basedOn", several, "Task"))))
+    assert some.body == sent(intervention(), recipient("vard")).body
+    number = {"identifier": {"system": business("p").system, "value": "p"}}
+    some = leaking(put("basedOn", [several[0], several[1] | number], "Task"))
+    [task] = [
+        each for each in resources(sent(intervention(), recipient("vard"), through=gate(some))) if "basedOn" in each
+    ]
+    assert task["basedOn"] == [number]
     named = consent("collaborate", "c2", recipient=actor("kommun"))
     [told] = [each for each in resources(sent(named, recipient("vard"))) if each["resourceType"] == "Consent"]
     assert told["provision"]["actor"][0]["reference"]["reference"].startswith("Organization/")
+
+
+def test_the_mark_of_a_resource_hides_nothing_else_that_is_written_beside_it():
+    beside = gate(leaking(put("meta", {"versionId": "1"}, "Task")))
+    assert reason(intervention(), recipient("kommun"), through=beside) is Reason.UNEXPECTED_CONTENT
 
 
 def test_a_gate_without_a_key_for_its_seals_makes_one_of_its_own():
@@ -533,6 +590,7 @@ def test_a_receipt_goes_by_law_to_anyone_on_the_closed_list_with_the_notices_id_
     assert (task["id"], task["status"]) == ("01a1fdfa-4600-79c7-92fa-5ddc2a339259", "completed")
     told = json.loads(cleared.explanation)
     assert (told["reason"], told["decision"]) == ("PERMITTED_RECEIPT", "permit")
+    assert cleared.decision.subject.kind == "Task"
     assert told["record"] == "Task 01a1fdfa-4600-79c7-92fa-5ddc2a339259"
 
 

@@ -142,6 +142,12 @@ def test_an_entry_is_of_one_message_and_fails_closed(monkeypatch):
     assert entered(handout()).reason == "GATE_ERROR"
 
 
+def test_the_entry_of_a_message_keeps_its_id_so_that_the_last_word_replaces_the_first():
+    for status in ("preparation", "completed"):
+        [entry] = json.loads(entered(handout(message_id="m-1"), status=status).body)["entry"]
+        assert entry["resource"]["id"] == "a041d6dc-e4dd-5e33-a4df-2b9c7281aef8"
+
+
 def test_each_provider_that_one_sends_for_has_its_handouts_entered():
     both = Gate(senders=[OTHER, HERE], id_key=b"k" * 32, mapper=mapper())
     for provider in (HERE, OTHER):

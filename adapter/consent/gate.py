@@ -95,7 +95,7 @@ class Gate:
         self._senders = tuple(senders)
         self._id_key = sha256(id_key).digest()
         self._mapper = mapper
-        self._sealer = Sealer(seal_key or token_bytes(32))
+        self._sealer = Sealer(seal_key or token_bytes())
         self._policy = disclosure.load()
 
     def clear(  # noqa: PLR0913  named by the caller
@@ -307,8 +307,7 @@ class Gate:
         # A resource alone has nothing to refer to, and names the patient by number only.
         named_twice = Category.IDENTITY in permitted and made["resourceType"] == "Bundle"
         body, seen = self._written(made, recipient, ("koord-gc001", *(["koord-subject"] if named_twice else [])))
-        resources = [each["resource"] for each in seen["entry"]] if seen["resourceType"] == "Bundle" else [seen]
-        _refuse_diagnoses(resources, permitted)
+        _refuse_diagnoses(seen, permitted)
         _refuse_unexpected(seen, self._policy.of[recipient.type], permitted, records[0].patient.identity.number)
         return body
 
@@ -322,7 +321,7 @@ class Gate:
     def _written(self, made: Resource, recipient: Recipient, rules: Sequence[str]) -> tuple[bytes, dict[str, Any]]:
         """The bytes of what follows FHIR and the rules, and what a receiver reads in them."""
         release = self._mapper.tables.release
-        invalid = [fault for fault in validate(made, release, rules=rules) if fault.severity == "error"]
+        invalid = validate(made, release, rules=rules)
         if invalid:
             raise _StoppedError(Reason.INVALID_CONTENT, invalid)
         try:
@@ -444,11 +443,11 @@ def _names(resources: Iterable[Resource]) -> set[str]:
     return {f"{each['resourceType']}/{each['id']}" for each in resources}
 
 
-def _refuse_diagnoses(resources: Iterable[Resource], permitted: frozenset[Category]) -> None:
+def _refuse_diagnoses(seen: Resource, permitted: frozenset[Category]) -> None:
     """A diagnosis in coordination messages is a hard prohibition (PDL-003), wherever it hides."""
     if Category.DIAGNOSIS in permitted:
         return
-    found = [fault for resource in resources for fault in diagnosis_content(resource)]
+    found = diagnosis_content(seen)
     if found:
         raise _StoppedError(Reason.DIAGNOSIS_CONTENT, found)
 
