@@ -138,7 +138,7 @@ def out(consent, asked):
     if dated(consent)[0] > asked["now"]:
         return True
     periods = root_periods(consent)
-    return bool(periods) and not any(start <= asked["now"] <= end for start, end in periods)
+    return bool(periods) and not min(each[0] for each in periods) <= asked["now"] <= max(each[1] for each in periods)
 
 
 def changed(consent):

@@ -41,6 +41,7 @@ TESTS = {
     "names": ["tests/test_consent_names.py", *FOREIGN],
     "provisions": ["tests/test_consent_provisions.py", *FOREIGN],
     "foreign": ["tests/test_consent_foreign_reader.py", *FOREIGN],
+    "handed_over": ["tests/test_consent_handed_over.py"],
     "notice": NOTICES,
     "journal_entry": ENTRIES,
     "gate": [*OUTPUT, *ENTRIES],

@@ -45,6 +45,16 @@ def test_a_span_covers_another_that_holds_no_instant_beyond_it_and_meets_one_tha
         assert one.meets(other) is bool(instants(other) & instants(one)), (one, other)
 
 
+def test_the_span_around_some_covers_each_of_them_and_is_the_shortest_that_does():
+    for some in few(SPANS)[1:]:
+        around = Span.around(some)
+        assert all(around.covers(each) for each in some)
+        shortest = min(
+            (each for each in SPANS if all(each.covers(one) for one in some)), key=lambda each: len(instants(each))
+        )
+        assert instants(around) == instants(shortest), some
+
+
 def test_data_are_what_is_named_if_a_name_is_shared_and_not_if_names_of_a_way_differ():
     for named, thing in product(few(NAMES), few(NAMES)):
         answer = DataPattern(Meaning.INSTANCE, named).answer(frozenset({thing}))

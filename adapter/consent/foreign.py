@@ -265,10 +265,13 @@ class _Consent:
         return moment(self._resource[given[0]], Refusal.UNPARSABLE_DATE)
 
     def _period(self) -> Span | None:
-        """The period of the root: it is past or not begun before anything else is looked at."""
-        provision = self._resource.get("provision")
-        holder = provision if isinstance(provision, dict) else self._resource
-        return span(holder["period"]) if "period" in holder else None
+        """
+        The period of the root: it is past or not begun before anything else is looked at. Where a mixture of releases has two,
+        what is not outside of both may hold.
+        """
+        holders = (self._resource, self._resource.get("provision"))
+        spans = [span(each["period"]) for each in holders if isinstance(each, dict) and "period" in each]
+        return Span.around(spans) if spans else None
 
     def _rule(self) -> Rule:
         form = self._form()

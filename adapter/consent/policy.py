@@ -163,7 +163,7 @@ def subject(record: Record, snapshot: Snapshot) -> Subject:
         custodian=_provider(record.provider.hsa_id),
         instances=frozenset({frozenset({record.id.name})}),
         authors=frozenset({frozenset({_provider(provider), author})}),
-        dates=_hull(_dates(record)),
+        dates=Span.around(_dates(record)),
         protected=any(person.protected for person in people),
         deceased=any(person.deceased for person in people),
     )
@@ -434,13 +434,6 @@ def _dates(record: Record) -> Iterator[Span]:
 
 def _periods(*periods: Period | None) -> Iterator[Span]:
     yield from (_span(period) for period in periods if period is not None)
-
-
-def _hull(spans: Iterable[Span]) -> Span:
-    known = list(spans)
-    starts, ends = [span.start for span in known], [span.end for span in known]
-    start = None if None in starts else min(filter(None, starts))
-    return Span(start, None if None in ends else max(filter(None, ends)))
 
 
 def _span(period: Period) -> Span:

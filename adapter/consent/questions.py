@@ -316,14 +316,11 @@ def _dates(resource: Mapping[str, Any]) -> Span | None:
         if not given:
             continue
         try:
-            spans = [span(each) if isinstance(each, dict) else moment(each, Refusal.UNPARSABLE_DATE) for each in given]
+            return Span.around(
+                span(each) if isinstance(each, dict) else moment(each, Refusal.UNPARSABLE_DATE) for each in given
+            )
         except RefusedError:
             return None
-        starts, ends = [each.start for each in spans], [each.end for each in spans]
-        return Span(
-            None if None in starts else min(at for at in starts if at),
-            None if None in ends else max(at for at in ends if at),
-        )
     return None
 
 

@@ -56,6 +56,13 @@ class Span(NamedTuple):
     start: datetime | None = None
     end: datetime | None = None
 
+    @classmethod
+    def around(cls, spans: Iterable[Span]) -> Span:
+        """The shortest that covers all of these, at least one."""
+        starts, ends = zip(*spans, strict=True)
+        known = [at for at in starts if at], [at for at in ends if at]
+        return cls(None if None in starts else min(known[0]), None if None in ends else max(known[1]))
+
     def covers(self, other: Span) -> bool:
         begins = self.start is None or (other.start is not None and self.start <= other.start)
         return begins and (self.end is None or (other.end is not None and other.end <= self.end))
