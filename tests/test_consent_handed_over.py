@@ -53,6 +53,24 @@ def test_the_name_and_the_version_are_those_that_explanations_have():
     assert (directive.id, directive.version) == (kept.id.name, kept.version) == ("urn:a|2", 3)
 
 
+def test_two_are_the_same_one_if_they_share_an_identifier():
+    def named(*values):
+        return read(o.consent(identifier=[{"system": o.SYSTEM, "value": value} for value in values]))
+
+    assert named("a", "b").is_known_as(named("b", "c"))
+    assert not named("a", "b").is_known_as(named("c"))
+    assert named("a").record == "ForeignConsent"
+
+
+def test_a_number_without_a_system_names_nothing():
+    numbers = [{"value": "19121212-1212"}, {"system": o.SYSTEM, "value": "x"}]
+    assert read(o.consent(identifier=numbers)).identifiers == {(o.SYSTEM, "x")}
+
+
+def test_it_is_one_of_a_set_by_what_it_says():
+    assert len({read(o.consent()), read(o.consent()), read(o.consent(version=2))}) == 2
+
+
 PATIENTS = {
     "by number": o.PATIENT,
     "by another address of the same system": {
@@ -99,7 +117,13 @@ def test_a_number_that_only_test_mode_lets_pass_is_noted_and_refused_in_producti
     assert [each.code for each in warnings] == ["record.check-digit"]
     with pytest.raises(Invalid) as refused:
         handed_over.read(document)
-    assert refused.value.first.code == "exchange.consent-patient"
+    assert (refused.value.first.code, refused.value.first.where) == ("exchange.consent-patient", "Consent.patient")
+
+
+def test_numbers_that_are_no_persons_do_not_hide_the_patients():
+    numbers = [o.PATIENT["identifier"], {"system": "urn:mrn", "value": "7"}, {"system": o.HSA_ID, "value": "TSTNMT-7"}]
+    patient = {"resourceType": "Patient", "id": "p", "identifier": numbers}
+    assert read(o.consent(patient={"reference": "#p"}, contained=[patient])).patient.identity == TOLVAN
 
 
 def test_two_people_are_nobody():
@@ -133,7 +157,8 @@ def test_a_version_that_cannot_be_put_in_order_is_refused(version):
 
 
 def test_a_consent_without_a_version_is_the_first():
-    for meta in ({"meta": {}}, {"meta": {"lastUpdated": "2026-11-01T12:00:00Z"}}):
+    assert read({name: value for name, value in o.consent().items() if name != "meta"}).version == 1
+    for meta in ({"meta": {}}, {"meta": []}, {"meta": {"lastUpdated": "2026-11-01T12:00:00Z"}}):
         assert read(o.consent() | meta).version == 1
 
 
@@ -175,7 +200,13 @@ def test_one_that_cannot_be_read_as_a_permission_has_its_names_all_the_same():
         assert policy.opens(read(document)) == ""
 
 
+@pytest.mark.parametrize("extension", [["x"], [None, 5], "x", {}, [{"valueCode": "x"}]])
+def test_one_that_is_odd_is_no_more_ours_for_that(extension):
+    assert read(o.consent(extension=extension)).id.name == f"{o.SYSTEM}|x-1"
+
+
 def test_what_it_shows_of_itself_tells_no_person():
+    assert repr(read(o.consent())) == f"ForeignConsent(id={read(o.consent()).id!r}, version=1)"
     assert "1912" not in repr(read(o.consent()))
     assert o.TEXT not in repr(read(o.consent()))
 
