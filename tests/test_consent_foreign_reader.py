@@ -362,6 +362,16 @@ def test_the_root_has_the_period_of_its_release():
     assert refusal(r5("permit", period={})) == Refusal.UNPARSABLE_PERIOD
 
 
+def test_a_mixture_of_releases_may_hold_whenever_either_of_its_periods_does():
+    first, then = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-31T00:00:00.0Z"}, {"start": "2026-03-01T00:00:00Z"}
+    for inner, outer in ((first, then), (then, first)):
+        mixed = read(r4(PERMIT | {"period": inner}) | {"period": outer})
+        assert mixed.refusal == Refusal.UNKNOWN_RELEASE
+        assert mixed.rule == Rule(Effect.DENY, period=Span(datetime(2026, 1, 1, tzinfo=UTC), None))
+    for odd in ("x", None, [{"period": then}]):
+        assert read(r4(PERMIT) | {"period": first, "provision": odd}).rule.period.end.month == 1
+
+
 # the policies that it rests on
 
 

@@ -59,9 +59,10 @@ class Span(NamedTuple):
     @classmethod
     def around(cls, spans: Iterable[Span]) -> Span:
         """The shortest that covers all of these, at least one."""
-        starts, ends = zip(*spans, strict=True)
-        known = [at for at in starts if at], [at for at in ends if at]
-        return cls(None if None in starts else min(known[0]), None if None in ends else max(known[1]))
+        known = list(spans)
+        starts, ends = [each.start for each in known], [each.end for each in known]
+        start = None if None in starts else min(filter(None, starts))
+        return cls(start, None if None in ends else max(filter(None, ends)))
 
     def covers(self, other: Span) -> bool:
         begins = self.start is None or (other.start is not None and self.start <= other.start)
