@@ -8,7 +8,8 @@ data_period and children. Where it and the product differ, one of them is wrong.
 Where the rules leave something open, this takes the stricter reading:
 
 * A patient who is missing, contained or known by a display only refuses the consent; one who cannot be compared leaves a source of
-  denial. Only what is surely this patient's own word permits, or replaces another consent with the same identifier.
+  denial. Only what is surely this patient's own word permits. It replaces another consent with the same identifier, and so does
+  what cannot be read, for it may be that.
 * Elements that no release knows, empty arrays and objects, nulls, and concepts without a code may narrow or widen what a consent
   says; one that has them on the way to its rules is refused. (An empty R5 provision is an exception without limits.) So is every
   policy address.
@@ -217,14 +218,20 @@ def of_somebody_else(asked):
 
 
 def replaces(consent, asked):
-    """Whether it counts among those of which the newest permits: this patient's own word, once it holds."""
+    """Whether it counts among those of which the newest permits: this patient's own word, or perhaps that, once it holds."""
     if consent.get("status") in ("draft", "proposed", "entered-in-error") or dated(consent)[0] > asked["now"]:
         return False
     if any(asked["now"] < start for start, _ in root_periods(consent)):
         return False
     patients = [consent[name] for name in ("patient", "subject") if name in consent]
-    own = any(same(patient, asked["patient"], asked) == "yes" for patient in patients)
-    return own and given_by_patient(consent, asked)
+    about = [same(patient, asked["patient"], asked) for patient in patients]
+    if about and set(about) == {"no"}:
+        return False
+    try:
+        as_rule(consent)
+    except Refused:
+        return True
+    return contradicts_itself(patients[0], asked) or ("yes" in about and given_by_patient(consent, asked))
 
 
 def rivals(one, other):

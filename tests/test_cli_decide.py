@@ -327,6 +327,15 @@ def test_what_the_law_asks_for_in_foreign_form_is_permitted():
     assert outcome(COLLABORATE) is Reason.NO_CONSENT
 
 
+def test_what_cannot_be_read_may_be_a_later_word_of_any_kind():
+    known = {"identifier": [{"system": "urn:c", "value": "1"}]}
+    given = COLLABORATE | known
+    over = {"status": "inactive", "dateTime": "2026-02-01"} | known
+    assert outcome(INTERVENTIONS, given) is Reason.PERMITTED
+    assert outcome(INTERVENTIONS, given, ours("inform-fk", "c3", **over)) is Reason.PERMITTED
+    assert outcome(INTERVENTIONS, given, ours("inform-fk", "c3", onlyIf="full moon", **over)) is Reason.CONSENT_REPLACED
+
+
 @pytest.mark.parametrize(
     ("more", "expected"),
     [

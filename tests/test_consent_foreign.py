@@ -328,6 +328,16 @@ def test_an_actor_is_known_by_number_its_own_or_of_the_resource_at_hand():
     assert reason(r4({"type": "permit", "actor": [actor({"reference": "urn:uuid:1"})]}), actors=urn) is PERMITTED
 
 
+@pytest.mark.parametrize("spoiled", [{"patient": {}}, {"patient": {"display": "Tolvan"}}, {"onlyIf": "full moon"}, {}])
+def test_a_later_word_that_cannot_be_read_may_have_taken_a_consent_back(spoiled):
+    known = {"identifier": [{"system": "urn:c", "value": "1"}]}
+    given = r4(ALL, dateTime="2026-01-01", **known)
+    taken_back = r4(ALL, id="c2", dateTime="2026-02-01", status="inactive", **known) | spoiled
+    assert reason(given) is PERMITTED
+    assert reason(given, taken_back) is MISSING
+    assert reason(given, taken_back | {"identifier": [{"system": "urn:c", "value": "2"}]}) is PERMITTED
+
+
 def test_data_that_refer_to_something_nobody_can_tell_may_depend_on_what_a_denial_names():
     """Another reference that can be compared does not make up for it."""
     dependent = {"data": [{"meaning": "dependents", "reference": {"reference": "Observation/9"}}]}

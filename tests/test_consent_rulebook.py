@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 
+import pytest
 from consent_worlds import NOWS, PATIENT, PROVIDER, PURPOSES, RECIPIENTS, Pools
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +16,8 @@ from adapter.consent import disclosure, policy, rulebook
 from adapter.consent.decide import decide
 from adapter.consent.directives import Directive, Source
 from adapter.consent.explanation import explain
-from adapter.consent.rulebook import Rulebook, Times
-from adapter.consent.rules import Dialect, Span
+from adapter.consent.rulebook import Rulebook, Times, micros
+from adapter.consent.rules import Dialect, Effect, Rule, Span
 
 POOLS = Pools(3)
 MOMENT = timedelta(microseconds=1)
@@ -84,3 +85,13 @@ def test_between_two_times_nothing_begins_or_ends(ends, now):
     for start, end in ends:
         holds = (start is None or start <= now) and (end is None or now < end)
         assert (times.between(now) in times.within(start, end)) == holds
+
+
+@pytest.mark.parametrize("microsecond", range(4))
+def test_a_period_ends_to_the_microsecond(microsecond):
+    end = datetime(2026, 6, 1, 12, 0, 0, microsecond, tzinfo=UTC)
+    times = Rulebook(
+        [Directive(Source.CONSENT, "c", 1, "", "p", Rule(Effect.DENY, period=Span(None, end)), Span())]
+    ).times
+    assert times.between(micros(end)) == times.between(micros(end - MOMENT)) == 0
+    assert times.between(micros(end + MOMENT)) == 1

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
+from itertools import product
 from operator import attrgetter, or_
 from typing import Any, Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
@@ -268,14 +269,18 @@ class _Tree:
 
 
 class _Lines:
-    """Which directives speak of the same recipient: those that share one, and those of the kind that name none."""
+    """
+    Which directives speak of the same recipient: those that share one, and those of the kind that name none. What cannot be
+    read may be of any kind.
+    """
 
     def __init__(self, directives: Sequence[Directive]) -> None:
         self._directives = directives
-        self._by: dict[tuple[str, str], list[int]] = {}
+        self._by: dict[tuple[str | None, str], list[int]] = {}
         for number, directive in enumerate(directives):
+            kind = None if directive.refusal else directive.kind
             for word in directive.line or ("",):
-                self._by.setdefault((directive.kind, word), []).append(number)
+                self._by.setdefault((kind, word), []).append(number)
         self._known: dict[int, tuple[Rival, ...]] = {}
 
     def rivals(self, number: int) -> tuple[Rival, ...]:
@@ -286,7 +291,8 @@ class _Lines:
 
     def _found(self, number: int) -> Iterator[Rival]:
         old = self._directives[number]
-        same = {n for word in ("", *old.line) for n in self._by.get((old.kind, word), ()) if n != number}
+        places = product((old.kind, None), ("", *old.line))
+        same = {n for place in places for n in self._by.get(place, ()) if n != number}
         for n in sorted(same):
             new = self._directives[n].dated
             if new.end is None or old.dated.start is None or new.end >= old.dated.start:
