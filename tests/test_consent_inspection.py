@@ -120,6 +120,11 @@ def test_leaves_are_named_by_their_path_and_extensions_by_their_url():
         assert list(leaves(misplaced))[1:] == [(f"Task.{path}.valueString", "y")]
 
 
+def test_only_an_extension_is_named_by_its_url():
+    pictured = {"resourceType": "Patient", "photo": [{"url": "urn:x", "title": "y"}]}
+    assert list(leaves(pictured)) == [("Patient.photo.url", "urn:x"), ("Patient.photo.title", "y")]
+
+
 def test_a_reference_leads_to_a_resource_of_the_package_and_nowhere_else():
     other = {"resourceType": "Patient", "id": "b"}
     for reference, why in (
