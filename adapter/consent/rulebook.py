@@ -270,17 +270,16 @@ class _Tree:
 
 class _Lines:
     """
-    Which directives speak of the same recipient: those that share one, and those of the kind that name none. What cannot be
-    read may be of any kind.
+    Which directives speak of the same recipient: those that share one, and those of the kind that name none. One whose kind
+    could not be read may be of any.
     """
 
     def __init__(self, directives: Sequence[Directive]) -> None:
         self._directives = directives
-        self._by: dict[tuple[str | None, str], list[int]] = {}
+        self._by: dict[tuple[str, str], list[int]] = {}
         for number, directive in enumerate(directives):
-            kind = None if directive.refusal else directive.kind
             for word in directive.line or ("",):
-                self._by.setdefault((kind, word), []).append(number)
+                self._by.setdefault((directive.kind, word), []).append(number)
         self._known: dict[int, tuple[Rival, ...]] = {}
 
     def rivals(self, number: int) -> tuple[Rival, ...]:
@@ -291,7 +290,7 @@ class _Lines:
 
     def _found(self, number: int) -> Iterator[Rival]:
         old = self._directives[number]
-        places = product((old.kind, None), ("", *old.line))
+        places = product((old.kind, ""), ("", *old.line))
         same = {n for place in places for n in self._by.get(place, ()) if n != number}
         for n in sorted(same):
             new = self._directives[n].dated
