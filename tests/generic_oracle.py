@@ -126,10 +126,8 @@ def release(consent):
 
 def out(consent, asked):
     """Inactive, another patient's, dated later, or past or not begun; unless something changes its whole meaning."""
-    form = release(consent)
-    known = STATUS[form] if form else STATUS["R4"] & STATUS["R5"]
     status = consent.get("status")
-    if isinstance(status, str) and status in known and status != "active":
+    if isinstance(status, str) and status in statuses(consent) and status != "active":
         return True
     patients = [consent[name] for name in ("patient", "subject") if name in consent]
     if patients and all(same(patient, asked["patient"], asked) == "no" for patient in patients):
@@ -140,6 +138,12 @@ def out(consent, asked):
         return True
     periods = root_periods(consent)
     return bool(periods) and not min(each[0] for each in periods) <= asked["now"] <= max(each[1] for each in periods)
+
+
+def statuses(consent):
+    """Those of its release."""
+    form = release(consent)
+    return STATUS[form] if form else STATUS["R4"] & STATUS["R5"]
 
 
 def changed(consent):
@@ -218,10 +222,15 @@ def of_somebody_else(asked):
 
 
 def replaces(consent, asked):
-    """Whether it counts among those of which the newest permits: this patient's own word, or perhaps that, once it holds."""
-    if consent.get("status") in ("draft", "proposed", "entered-in-error") or dated(consent)[0] > asked["now"]:
+    """
+    Whether it counts among those of which the newest permits: this patient's own word, or perhaps that, once it holds. What has
+    been taken back is so whenever it was to hold.
+    """
+    if consent.get("status") in ("draft", "proposed", "entered-in-error"):
         return False
-    if any(asked["now"] < start for start, _ in root_periods(consent)):
+    early = dated(consent)[0] > asked["now"] or any(asked["now"] < start for start, _ in root_periods(consent))
+    taken_back = [each for each in ("inactive", "rejected", "not-done") if each in statuses(consent)]
+    if early and consent.get("status") not in taken_back:
         return False
     patients = [consent[name] for name in ("patient", "subject") if name in consent]
     about = [same(patient, asked["patient"], asked) for patient in patients]

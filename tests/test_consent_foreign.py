@@ -336,6 +336,7 @@ def test_a_later_word_that_cannot_be_read_may_have_taken_a_consent_back(spoiled)
     assert reason(given) is PERMITTED
     assert reason(given, taken_back) is MISSING
     assert reason(given, taken_back | {"identifier": [{"system": "urn:c", "value": "2"}]}) is PERMITTED
+    assert reason(given, taken_back | {"dateTime": "2029"}) is MISSING, "taken back, whenever it was to hold"
 
 
 def test_data_that_refer_to_something_nobody_can_tell_may_depend_on_what_a_denial_names():

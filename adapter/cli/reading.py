@@ -144,7 +144,11 @@ def _documents(value: Any) -> tuple[tuple[str, Any], ...]:
         return (("", value),)
     if isinstance(value, list):
         return tuple((f"[{number}]", each) for number, each in enumerate(value))
-    if isinstance(value, dict) and value.keys() & {"records", "send"} and isinstance(value.get("records", []), list):
+    if (
+        isinstance(value, dict)
+        and value.keys() & {"records", "consents", "send"}
+        and isinstance(value.get("records", []), list)
+    ):
         return tuple((f"records[{number}]", each) for number, each in enumerate(value.get("records", [])))
     raise Invalid(Fault("cli.neither", line=1, column=1))
 
