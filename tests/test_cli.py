@@ -384,6 +384,15 @@ def test_check_finds_what_is_wrong_around_the_records_of_a_submission(run, tmp_p
         assert place in ended.text
 
 
+def test_a_submission_may_hold_consents_of_other_systems_alone(run, tmp_path):
+    given = json.loads((EXAMPLES / "other-systems.json").read_text("utf-8"))
+    alone = run("check", written(tmp_path, {"consents": given["consents"]}))
+    assert alone.code == 0
+    broken = run("check", written(tmp_path, {"consents": [{"resourceType": "Consent"}]}))
+    assert broken.code == 1
+    assert "consents[0]" in broken.text
+
+
 def test_check_gives_json_for_programs(run):
     rows = run("check", EXAMPLES / "broken.json", "--format", "json").json()
     assert {"fhir.code", "fhir.format", "fhir.gc001", "fhir.diagnosis"} == {row["code"] for row in rows}
