@@ -237,7 +237,7 @@ def replaces(consent, asked):
     if about and set(about) == {"no"}:
         return False
     try:
-        as_rule(consent)
+        as_rule(consent | {"status": "active"} if consent.get("status") in taken_back else consent)
     except Refused:
         return True
     return contradicts_itself(patients[0], asked) or ("yes" in about and given_by_patient(consent, asked))

@@ -322,7 +322,7 @@ def _written(findings: Iterable[Finding], used: Collection[tuple[str, int]]) -> 
     rules = []
     for found in findings:
         directive, out, said = found
-        says = "stands" if (directive.id, directive.version) in used else "nothing"
+        says = "stands" if out is None and (directive.id, directive.version) in used else "nothing"
         if found.denies or found.permits:
             says = "deny" if found.denies else "permit"
         steps = msgspec.Raw(b"[]" if out else said.steps)
