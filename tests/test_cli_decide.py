@@ -136,6 +136,10 @@ def test_a_consent_for_another_or_out_of_time_says_nothing():
     for consent, out in ((anothers, ""), (over, "CONSENT_EXPIRED")):
         [rule] = answered(question(consent))["explanation"]["rules"]
         assert (rule["says"], rule["out"]) == ("nothing", out)
+    known = {"identifier": [{"system": "urn:c", "value": "1"}]}
+    before, now = (r4(ALL, dateTime=date, **known) for date in ("2026-01-01", "2026-02-01"))
+    told = answered(question(before | {"status": "inactive"}, now))["explanation"]["rules"]
+    assert sorted(rule["says"] for rule in told) == ["nothing", "permit"], "of one name, and only one of them stands"
 
 
 def test_in_pcf_flat_every_rule_is_a_step_of_its_own():
