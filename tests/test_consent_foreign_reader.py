@@ -362,6 +362,15 @@ def test_the_root_has_the_period_of_its_release():
     assert refusal(r5("permit", period={})) == Refusal.UNPARSABLE_PERIOD
 
 
+def test_a_mixture_of_releases_may_have_been_given_at_either_of_its_dates():
+    first, then = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
+    for given, date in ((first, then), (then, first)):
+        mixed = read(r4(PERMIT, dateTime=given.isoformat(), date=date.isoformat()))
+        assert (mixed.refusal, mixed.dated.start) == (Refusal.UNKNOWN_RELEASE, first)
+        assert mixed.dated.end >= then
+    assert read(r4(PERMIT, dateTime="2026-01-01T00:00:00Z", _date={"id": "d"})).dated.start == first
+
+
 def test_a_mixture_of_releases_may_hold_whenever_either_of_its_periods_does():
     first, then = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-31T00:00:00.0Z"}, {"start": "2026-03-01T00:00:00Z"}
     for inner, outer in ((first, then), (then, first)):

@@ -258,11 +258,12 @@ class _Consent:
                 yield inner
 
     def _dated(self) -> Span:
-        """When it was given. One without a date is older than any other."""
-        given = [name for name in ("dateTime", "_dateTime", "date", "_date") if name in self._resource]
-        if not given:
-            return _OLDEST
-        return moment(self._resource[given[0]], Refusal.UNPARSABLE_DATE)
+        """When it was given: at any of its dates, in a mixture of releases. One without a date is older than any other."""
+        for names in (("dateTime", "date"), ("_dateTime", "_date")):
+            given = [self._resource[name] for name in names if name in self._resource]
+            if given:
+                return Span.around(moment(each, Refusal.UNPARSABLE_DATE) for each in given)
+        return _OLDEST
 
     def _period(self) -> Span | None:
         """
