@@ -364,8 +364,8 @@ def test_the_root_has_the_period_of_its_release():
 
 def test_a_mixture_of_releases_may_have_been_given_at_either_of_its_dates():
     first, then = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
-    for given, date in ((first, then), (then, first)):
-        mixed = read(r4(PERMIT, dateTime=given.isoformat(), date=date.isoformat()))
+    for one, other in ((first, then), (then, first)):
+        mixed = read(r4(PERMIT, dateTime=one.isoformat(), date=other.isoformat()))
         assert (mixed.refusal, mixed.dated.start) == (Refusal.UNKNOWN_RELEASE, first)
         assert mixed.dated.end >= then
     assert read(r4(PERMIT, dateTime="2026-01-01T00:00:00Z", _date={"id": "d"})).dated.start == first
