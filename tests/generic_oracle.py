@@ -16,7 +16,7 @@ Where the rules leave something open, this takes the stricter reading:
 * A proxy is a related person who does not ask, with verifications that all say yes.
 * Of two consents with a shared identifier whose dates cannot tell which is newer, each permits only what the other does too.
 * A relative reference is equal to an absolute one with the same type and id; two absolute ones at different servers are not.
-  A urn: can be compared with another only; identifiers within one system only.
+  A urn: can be compared with another only, unless it leads to a resource; identifiers within one system only.
 * An empty list of categories, classes or labels tells as little as none.
 * Depth is that of the rules: an R5 Consent is itself the first of its rules, as an R4 Consent's root provision is.
 """
@@ -720,8 +720,11 @@ def speaks_of(meaning, reference, asked):
 def same_thing(one, other, asked):
     """Two References."""
     place = normal(other.get("reference"))
+    found = resources_at(place, asked) if place else []
     known = {
-        "references": [other["reference"]] if place else [],
+        "references": [other["reference"], *(f"{each.get('resourceType')}/{each.get('id')}" for each in found)]
+        if place
+        else [],
         "identifiers": listed(other.get("identifier")) + (identifiers_at(place, asked) if place else []),
     }
     return same(one, known, asked)
