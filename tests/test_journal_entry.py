@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from adapter.cli import koord, terminal
 from adapter.demo.cast import as_toml
 from adapter.errors import Misconfigured
-from adapter.flows import Dispatcher, accept
+from adapter.flows import Dispatcher, accept, dispatch
 from adapter.settings import JOURNAL, check_files
 from adapter.store import disclosures, journal, outbox, quarantine
 from adapter.transport.memory import Memory
@@ -104,6 +104,28 @@ def test_every_delivered_message_has_one_entry_announced_before_and_completed_af
         return len(found), len(await adapter.store.read(disclosures.of_patient, _patient(adapter)))
 
     assert run(tmp_path, work, form=form) == (4, 4)
+
+
+def test_what_ends_while_the_dispatcher_looks_for_more_is_entered_before_all_is_said_to_be_done(tmp_path, monkeypatch):
+    """Between the look for entries and the look for messages everything that is under way ends."""
+
+    async def work(adapter):
+        dispatcher = Dispatcher(adapter, owner="test")
+        due = dispatch.journal.due
+
+        async def then_all_ends(*asked):
+            found = await due(*asked)
+            await asyncio.gather(*dispatcher._tasks)
+            return found
+
+        monkeypatch.setattr(dispatch.journal, "due", then_all_ends)
+        # Nothing opens a send to the municipality: it ends at once, while the other is under way.
+        one = r.submission(INTERVENTIONS, COLLABORATE, r.intervention("i1"), i1=["employer", "municipality"])
+        await accept(adapter, one, caller="local")
+        await dispatcher.drain()
+        return list(statuses(adapter).values())
+
+    assert run(tmp_path, work) == [["preparation", "completed"]]
 
 
 def _patient(adapter):

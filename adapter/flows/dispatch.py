@@ -80,7 +80,10 @@ class Dispatcher:
 
     async def drain(self) -> None:
         """Deliver all that is due now, and return when nothing is under way. For tests, exports and `koord send`."""
-        while await self.once() or self._tasks:
+        more = True
+        while more:
+            more = bool(self._tasks)  # what ends while we look may leave something that is due
+            more |= await self.once()
             if self._tasks:
                 await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
