@@ -28,39 +28,40 @@ _KIND: Final = {"system": "https://koord.example/fhir/CodeSystem/task-kind", "co
 _INPUT: Final = {"system": "https://koord.example/fhir/CodeSystem/task-input", "code": "sluta-anvanda"}
 _ANSWERS: Final = frozenset({"accepted", "completed"})
 
+_TRANSACTION: Final = frozenset({"type", "entry.fullUrl", "entry.request.method", "entry.request.url"})
+_TASK: Final = frozenset(
+    {"id", "identifier.system", "identifier.value", "status", "intent", "code.coding.system", "code.coding.code"}
+)
+_VALUES: Final = {
+    "Bundle.type": frozenset({"transaction"}),
+    "Bundle.entry.request.method": frozenset({"PUT"}),
+    "Task.identifier.system": frozenset({"urn:ietf:rfc:3986"}),
+    "Task.intent": frozenset({"order"}),
+    "Task.code.coding.system": frozenset({"https://koord.example/fhir/CodeSystem/task-kind"}),
+    "Task.code.coding.code": frozenset({"samtycke-aterkallat"}),
+}
+"""What a notice and a receipt have in common: which notice it is."""
+
 NOTICE: Final = AllowList(
     recipient="notice",
     elements={
-        "Bundle": frozenset({"type", "entry.fullUrl", "entry.request.method", "entry.request.url"}),
-        "Task": frozenset(
-            {
-                "id",
-                "identifier.system",
-                "identifier.value",
-                "status",
-                "intent",
-                "code.coding.system",
-                "code.coding.code",
-                "focus.type",
-                "focus.identifier.system",
-                "focus.identifier.value",
-                "authoredOn",
-                "input.type.coding.system",
-                "input.type.coding.code",
-                "input.valueReference.type",
-                "input.valueReference.identifier.system",
-                "input.valueReference.identifier.value",
-            }
-        ),
+        "Bundle": _TRANSACTION,
+        "Task": _TASK
+        | {
+            "focus.type",
+            "focus.identifier.system",
+            "focus.identifier.value",
+            "authoredOn",
+            "input.type.coding.system",
+            "input.type.coding.code",
+            "input.valueReference.type",
+            "input.valueReference.identifier.system",
+            "input.valueReference.identifier.value",
+        },
     },
-    values={
-        "Bundle.type": frozenset({"transaction"}),
-        "Bundle.entry.request.method": frozenset({"PUT"}),
-        "Task.identifier.system": frozenset({"urn:ietf:rfc:3986"}),
+    values=_VALUES
+    | {
         "Task.status": frozenset({"requested"}),
-        "Task.intent": frozenset({"order"}),
-        "Task.code.coding.system": frozenset({"https://koord.example/fhir/CodeSystem/task-kind"}),
-        "Task.code.coding.code": frozenset({"samtycke-aterkallat"}),
         "Task.focus.type": frozenset({"Consent"}),
         "Task.input.type.coding.system": frozenset({"https://koord.example/fhir/CodeSystem/task-input"}),
         "Task.input.type.coding.code": frozenset({"sluta-anvanda"}),
@@ -68,33 +69,10 @@ NOTICE: Final = AllowList(
     },
 )
 """All that may stand in a notice, for every type of recipient."""
-
-
 RECEIPT: Final = AllowList(
     recipient="receipt",
-    elements={
-        "Bundle": frozenset({"type", "entry.fullUrl", "entry.request.method", "entry.request.url"}),
-        "Task": frozenset(
-            {
-                "id",
-                "identifier.system",
-                "identifier.value",
-                "status",
-                "intent",
-                "code.coding.system",
-                "code.coding.code",
-            }
-        ),
-    },
-    values={
-        "Bundle.type": frozenset({"transaction"}),
-        "Bundle.entry.request.method": frozenset({"PUT"}),
-        "Task.identifier.system": frozenset({"urn:ietf:rfc:3986"}),
-        "Task.status": frozenset({"completed"}),
-        "Task.intent": frozenset({"order"}),
-        "Task.code.coding.system": frozenset({"https://koord.example/fhir/CodeSystem/task-kind"}),
-        "Task.code.coding.code": frozenset({"samtycke-aterkallat"}),
-    },
+    elements={"Bundle": _TRANSACTION, "Task": _TASK},
+    values=_VALUES | {"Task.status": frozenset({"completed"})},
 )
 """All that may stand in the word that one has stopped."""
 
