@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import product
 
 import pytest
 import region as r
@@ -307,3 +308,27 @@ def test_an_outside_actor_never_hears_that_there_is_a_block_or_that_a_consent_is
     outcomes, held = scenario(tmp_path, wanted)
     assert outcomes == {"employer": ("withheld", "UNEXPECTED_CONTENT"), "region-b": ("delivered", None)}
     assert held["employer"] == []
+
+
+def test_one_who_waits_to_be_woken_can_be_cancelled_in_the_moment_of_the_wake(tmp_path):
+    """However close the two come: else a dispatcher that is told to end just as a message ends goes on for ever."""
+
+    async def story():
+        ended = []
+        async with r.region(tmp_path) as adapter:
+            for before, between in product(range(4), repeat=2):
+                waiting = asyncio.create_task(adapter.woken(3600))
+                for _ in range(before):
+                    await asyncio.sleep(0)
+                adapter.wake()
+                for _ in range(between):
+                    await asyncio.sleep(0)
+                if not waiting.done():
+                    waiting.cancel()
+                    await asyncio.wait([waiting])
+                    ended.append(waiting.cancelled())
+        return ended
+
+    ended = asyncio.run(story())
+    assert len(ended) >= 4
+    assert all(ended)

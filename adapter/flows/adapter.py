@@ -267,7 +267,8 @@ class Adapter:
     async def woken(self, at_most_s: float) -> None:
         """Wait until something is queued, at most so long."""
         try:
-            await asyncio.wait_for(self._woken.wait(), at_most_s)
+            async with asyncio.timeout(at_most_s):  # wait_for would lose a cancellation that comes with the wake
+                await self._woken.wait()
         except TimeoutError:
             return
         finally:
