@@ -42,6 +42,7 @@ class Fault:
     One thing that is wrong: ``code`` (stable), ``where`` (FHIRPath, record field or option; never a value),
     ``why`` (the rule, profile or law), and the line and column (from 1) in the text read, when there was one.
 
+    ``profile`` is the canonical of the profile whose rule it is; empty for FHIR's own rules.
     ``named`` fills the places of the sentence: names of elements, limits, codes from our own tables. No personal data.
     """
 
@@ -52,6 +53,7 @@ class Fault:
     column: int | None = None
     severity: Severity = "error"
     named: tuple[tuple[str, str], ...] = ()
+    profile: str = ""
 
     @property
     def entry(self) -> Entry:
@@ -68,7 +70,8 @@ class Fault:
         place = self.where or "-"
         if self.line is not None:
             place += f" (line {self.line}, column {self.column})"
-        why = f" [{self.why}]" if self.why else ""
+        reasons = " of ".join(reason for reason in (self.why, self.profile) if reason)
+        why = f" [{reasons}]" if reasons else ""
         return f"{self.severity}: {place}: {self.code}: {self.says(language)}{why} {self.do(language)}"
 
 
