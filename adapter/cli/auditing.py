@@ -6,7 +6,6 @@ A patient's number is read from a prompt, standard input or a file, never from t
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import click
 
 from adapter.cli.installation import config, operator, settings_of, store_of
-from adapter.cli.terminal import OK, Group, language, put, put_json, put_rows, say
+from adapter.cli.terminal import OK, Group, finished, language, put, put_json, put_rows, say
 from adapter.errors import Fault, Invalid, Misconfigured
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def checkpoint(config: Path) -> int:
     from adapter.flows.checkpoints import sign
 
     with _open(config) as (settings, store):
-        made = asyncio.run(sign(store, settings, _now))
+        made = finished(sign(store, settings, _now))
     if made is not None:
         put(made.line())
     return OK
@@ -123,7 +122,7 @@ def key(config: Path) -> int:
 def search(config: Path, *, limit: int, as_json: bool, **asked: Any) -> int:
     """Show entries of the log. That it was searched, by whom and about which patient, is entered in it first."""
     with _review(config) as review:
-        found = asyncio.run(review.search(_query(review, **asked), limit=limit))
+        found = finished(review.search(_query(review, **asked), limit=limit))
     put_rows([_row(each, as_json=as_json) for each in found], as_json=as_json)
     return OK
 
@@ -142,7 +141,7 @@ def sample(config: Path, n: int, seed: str, *, as_json: bool, **asked: Any) -> i
     At least one of each user at each care unit is drawn. Name a period that has passed, and the draw can be repeated.
     """
     with _review(config) as review:
-        found = asyncio.run(review.sample(_query(review, **asked), n=n, seed=seed))
+        found = finished(review.sample(_query(review, **asked), n=n, seed=seed))
     put_rows([_row(each, as_json=as_json) for each in found], as_json=as_json)
     return OK
 
@@ -160,7 +159,7 @@ def patient(config: Path, *, as_json: bool, **asked: Any) -> int:
     """
     with _review(config) as review:
         key = _query(review, patient=True, **asked).patient_key
-        told = asyncio.run(review.of_patient(str(key)))
+        told = finished(review.of_patient(str(key)))
     if as_json:
         put_json([_told(each) for each in told])
     else:
@@ -184,7 +183,7 @@ def export(config: Path, form: Any, out: Path | None, **asked: Any) -> int:
     public key alone.
     """
     with _review(config) as review, _written(out) as write:
-        count = asyncio.run(review.export(write, _query(review, **asked), form))
+        count = finished(review.export(write, _query(review, **asked), form))
     if out is not None:
         put_json({"file": str(out), "entries": count})
     return OK

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -19,6 +19,8 @@ from adapter.errors import AdapterError, Fault, Language, Misconfigured
 
 if TYPE_CHECKING:
     from traceback import FrameSummary
+
+Result = TypeVar("Result")
 
 OK: Final = 0
 FINDINGS: Final = 1
@@ -141,6 +143,13 @@ def say(faults: Iterable[Fault], *, source: str = "") -> None:
     """Reasons, on stderr."""
     for line in lines(faults, source=source):
         click.echo(line, err=True)
+
+
+def finished(work: Coroutine[Any, Any, Result]) -> Result:
+    """What a flow comes to, waited for. asyncio takes a quarter of the time that help is there in, so it is loaded here."""
+    import asyncio
+
+    return asyncio.run(work)
 
 
 def run(group: click.Group, arguments: Sequence[str] | None) -> int:

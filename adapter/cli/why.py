@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from adapter.cli.installation import config, operator, settings_of, store_of
-from adapter.cli.terminal import OK, Command, language, put, put_json, say
+from adapter.cli.terminal import OK, Command, finished, language, put, put_json, say
 from adapter.errors import Fault
 
 if TYPE_CHECKING:
@@ -52,9 +51,9 @@ def why_(message: str, config: Path, *, every: bool, replay: bool, as_json: bool
     from adapter.flows.why import why
 
     with store_of(config) as store:
-        found, attempts = asyncio.run(why(store, message, who=operator(), now=datetime.now(UTC)))
+        found, attempts = finished(why(store, message, who=operator(), now=datetime.now(UTC)))
     chosen = attempts if every else attempts[:1]
-    replayed = asyncio.run(_replay(config, message, [each.attempt.n for each in chosen])) if replay else ()
+    replayed = finished(_replay(config, message, [each.attempt.n for each in chosen])) if replay else ()
     if as_json:
         put_json(_document(found, chosen, replayed))
     else:
