@@ -12,11 +12,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Final, Literal
 
 Severity = Literal["error", "warning", "information"]
 Language = Literal["sv", "en"]
+
+_MESSAGES: Final = Path(__file__).parent / "messages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Fault:
     One thing that is wrong: ``code`` (stable), ``where`` (FHIRPath, record field or option; never a value),
     ``why`` (the rule, profile or law), and the line and column (from 1) in the text read, when there was one.
 
-    ``profile`` is the canonical of the profile whose rule it is; empty for FHIR's own rules.
+    ``profile`` is the canonical of the profile whose rule it is; empty for FHIR's own rules. ``pointer`` leads to the place in
+    the JSON document (RFC 6901; ``""`` is all of it), to what is there of the way if the place is missing.
     ``named`` fills the places of the sentence: names of elements, limits, codes from our own tables. No personal data.
     """
 
@@ -54,6 +57,7 @@ class Fault:
     severity: Severity = "error"
     named: tuple[tuple[str, str], ...] = ()
     profile: str = ""
+    pointer: str | None = None
 
     @property
     def entry(self) -> Entry:
@@ -150,17 +154,13 @@ def catalogue(code: str) -> Entry:
 
 def codes() -> list[str]:
     """Every stable code, sorted."""
-    areas = sorted(
-        entry.name.removesuffix(".toml")
-        for entry in files("adapter.messages").iterdir()
-        if entry.name.endswith(".toml")
-    )
+    areas = sorted(path.stem for path in _MESSAGES.glob("*.toml"))
     return [f"{area}.{name}" for area in areas for name in sorted(_area(area))]
 
 
 @cache
 def _area(area: str) -> dict[str, Any]:
-    return tomllib.loads(files("adapter.messages").joinpath(f"{area}.toml").read_text("utf-8"))
+    return tomllib.loads((_MESSAGES / f"{area}.toml").read_text("utf-8"))
 
 
 def _fill(sentence: str, named: tuple[tuple[str, str], ...]) -> str:
