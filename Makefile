@@ -50,8 +50,10 @@ lock:
 clean:
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 
-# Build time only, needs npm: the facts of FHIR R4 under profiles/definitions/, committed. See docs/decisions/0010.
+# Build time only, needs npm: the facts of FHIR R4 and R5 under profiles/definitions/, committed. See docs/decisions/0010 and 0118.
 definitions: .venv/ready
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-	npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$$folder" hl7.fhir.r4.examples@4.0.1 && \
-	$(BIN)/python profiles/make_definitions.py "$$folder/node_modules/hl7.fhir.r4.examples" profiles/definitions/r4
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$$folder" hl7.fhir.r4.examples@4.0.1 hl7.fhir.r4.expansions@4.0.1 hl7.fhir.r5.core@5.0.0 hl7.fhir.r5.expansions@5.0.0 && \
+	cd "$$folder/node_modules" && \
+	$(CURDIR)/$(BIN)/python $(CURDIR)/profiles/make_definitions.py hl7.fhir.r4.examples hl7.fhir.r4.expansions $(CURDIR)/profiles/definitions/r4 && \
+	$(CURDIR)/$(BIN)/python $(CURDIR)/profiles/make_definitions.py hl7.fhir.r5.core hl7.fhir.r5.expansions $(CURDIR)/profiles/definitions/r5 --narrative hl7.fhir.r4.examples

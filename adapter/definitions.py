@@ -197,18 +197,32 @@ class Definitions:
         """The specification's regular expression for a primitive type; empty where it gives none."""
         return str(self._types[code].get("pattern", ""))
 
+    def limits(self, code: str) -> Mapping[str, int]:
+        """What limits the values of a primitive type, in JSON Schema's words: minimum, maximum, maxLength (characters)."""
+        facts = self._types.get(code, {})
+        inherited = self.limits(facts["base"]) if "base" in facts else {}
+        return {**inherited, **facts.get("limits", {})}
+
+    def has_codes(self, value_set: str) -> bool:
+        """The codes of this value set are known: some element requires it, or may only say more than it does."""
+        return value_set in self._codes or value_set in self._extensible
+
     def codes(self, value_set: str) -> Codes:
         """
-        The codes of a required value set.
+        The codes of a required or an extensible value set.
 
         Raises:
-            KeyError: no element requires this value set, so it is not kept.
+            KeyError: no element is bound to this value set so strictly, so it is not kept.
         """
-        systems: dict[str, Any] = self._codes[value_set]
+        systems: dict[str, Any] = self._codes[value_set] if value_set in self._codes else self._extensible[value_set]
         return Codes(
             by_system={system: frozenset(codes) for system, codes in systems.items() if isinstance(codes, list)},
             patterns={system: codes for system, codes in systems.items() if isinstance(codes, str)},
         )
+
+    def system(self, url: str) -> frozenset[str] | None:
+        """Every code of a code system; None where not all of them are known here."""
+        return self._systems.get(url)
 
     def shape(self, path: str) -> Shape | None:
         """The shape of a type or of a group by the path of its definition; None for a primitive or unknown one."""
@@ -288,6 +302,15 @@ class Definitions:
     def _codes(self) -> dict[str, Any]:
         codes: dict[str, Any] = self._read("codes")["codes"]
         return codes
+
+    @cached_property
+    def _extensible(self) -> dict[str, Any]:
+        codes: dict[str, Any] = self._read("extensible")["codes"]
+        return codes
+
+    @cached_property
+    def _systems(self) -> dict[str, frozenset[str]]:
+        return {url: frozenset(codes) for url, codes in self._read("systems")["systems"].items()}
 
     def _read(self, name: str) -> dict[str, Any]:
         read: dict[str, Any] = json.loads((self._folder / f"{name}.json").read_bytes())

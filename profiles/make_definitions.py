@@ -1,10 +1,13 @@
 """
-Extracts the facts that the adapter needs from HL7's definitions of FHIR R4, for ``make definitions``.
+Extracts the facts that the adapter needs from HL7's definitions of one release of FHIR, for ``make definitions``.
 
-In: the folder of the npm package ``hl7.fhir.r4.examples`` 4.0.1, HL7's own (CC0), which holds every resource that the
-specification publishes, its definitions among them. Out: ``profiles/definitions/r4/``: one file per type, the codes of
-every required value set, an index. Only facts are kept: paths, cardinalities, types, targets, bindings, invariant keys
-with their expressions, codes.
+In: two folders of HL7's own npm packages (CC0): the definitions (for R4 ``hl7.fhir.r4.examples`` 4.0.1, which holds every
+resource that the specification publishes; for R5 ``hl7.fhir.r5.core`` 5.0.0), and the expansions of its value sets
+(``hl7.fhir.r4.expansions`` 4.0.1, ``hl7.fhir.r5.expansions`` 5.0.0), asked only where the definitions alone do not say
+which codes a value set has. Out: ``profiles/definitions/<release>/``: one file per type, ``codes.json`` (the codes of
+every required value set), ``extensible.json`` (of every extensible one), ``systems.json`` (all codes of each code system
+that is published whole and that a value set of these types uses), an index.
+Only facts are kept: paths, cardinalities, types, limits, targets, bindings, invariant keys with their expressions, codes.
 None of HL7's sentences is. The output depends on the input alone, so that a second run changes nothing.
 """
 
@@ -29,29 +32,49 @@ BASE = "http://hl7.org/fhir/StructureDefinition/"
 FHIR_TYPE = BASE + "structuredefinition-fhir-type"
 FHIRPATH_TYPE = "http://hl7.org/fhirpath/"
 OPEN_SYSTEMS = {
+    # UCUM, section 2: printable ASCII without spaces; its grammar of units is more than a pattern can say
+    "http://unitsofmeasure.org": "[!-~]+",
+    "http://unstats.un.org/unsd/methods/m49/m49.htm": "[0-9]{3}",
     # RFC 6838, section 4.2; FHIR also lets the short words xml and json stand for a format
     "urn:ietf:bcp:13": "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*(/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*)?(\\s*;.*)?",
+    # RFC 5646, section 2.1
+    "urn:ietf:bcp:47": "[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*|[ix](-[A-Za-z0-9]{1,8})+",
+    "urn:iso:std:iso:3166": "[A-Z]{2,3}|[0-9]{3}",
+    "urn:iso:std:iso:3166:-2": "[A-Z]{2}-[A-Z0-9]{1,3}",
     "urn:iso:std:iso:4217": "[A-Z]{3}",
 }
+LIMITS = {"maxLength": "maxLength", "minValueInteger": "minimum", "maxValueInteger": "maximum"}  # JSON Schema's words
 ERRATA = {"Resource.id": "id"}  # R4 marks it as a string; the text and the examples say id
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description="Extract the facts of FHIR R4 that the adapter uses.")
-    arguments.add_argument("source", type=Path, help="folder of the npm package hl7.fhir.r4.examples")
+    arguments = argparse.ArgumentParser(description="Extract the facts of a release of FHIR that the adapter uses.")
+    arguments.add_argument("source", type=Path, help="folder of the npm package with the definitions")
+    arguments.add_argument("expansions", type=Path, help="folder of the npm package with the expanded value sets")
     arguments.add_argument("target", type=Path, help="folder to write, for instance profiles/definitions/r4")
+    arguments.add_argument("--narrative", type=Path, help="folder of definitions that list the names of txt-1: R4's")
     arguments.add_argument("--resources", nargs="*", default=RESOURCES, help="resource types, if not the usual ones")
     given = arguments.parse_args()
     structures = {resource["id"]: resource for resource in _published(given.source, "StructureDefinition")}
     types = {name: _type(structures[name]) for name in sorted(_closure(structures, given.resources))}
+    terminology = Terminology(given.source, given.expansions)
+    bound = _bound(types.values())
     given.target.mkdir(parents=True, exist_ok=True)
     for stale in given.target.glob("*.json"):
         stale.unlink()
+
+    def write(name: str, facts: Json, rows: str) -> None:
+        (given.target / f"{name}.json").write_text(_pretty(facts, rows), "utf-8")
+
     for name, facts in types.items():
         if facts["kind"] != "primitive":
-            (given.target / f"{name}.json").write_text(_pretty(facts, "elements"), "utf-8")
-    (given.target / "codes.json").write_text(_pretty({"codes": _codes(given.source, types.values())}, "codes"), "utf-8")
-    (given.target / "index.json").write_text(_pretty(_index(structures, types), "types"), "utf-8")
+            write(name, facts, "elements")
+    for file, strength in (("codes", "required"), ("extensible", "extensible")):
+        wanted = bound[strength] - (bound["required"] if strength == "extensible" else set())
+        write(file, {"codes": {url: terminology.codes(url) for url in sorted(wanted)}}, "codes")
+    write("systems", {"systems": terminology.whole_systems(sorted(set().union(*bound.values())))}, "systems")
+    narrative = _names_in_narratives(given.narrative or given.source)
+    write("index", {"version": structures["Resource"]["fhirVersion"], **narrative, "types": _index(types)}, "types")
 
 
 def _published(source: Path, kind: str) -> Iterator[Json]:
@@ -88,7 +111,8 @@ def _type(structure: Json) -> Json:
     if structure["abstract"]:
         facts["abstract"] = True
     if kind == "primitive":
-        return facts | {"pattern": next(iter(_extension(elements, BASE + "regex")), "")}
+        limits = {LIMITS[key]: value for element in elements for key, value in element.items() if key in LIMITS}
+        return facts | {"pattern": next(iter(_extension(elements, BASE + "regex")), ""), "limits": limits}
     facts["constraints"] = _constraints(root, name)
     profile = structure.get("derivation") == "constraint"  # says what it takes away; a type says what it adds
     own = [e for e in elements if (e["max"] == "0" if profile else e["base"]["path"] == e["path"])]
@@ -100,8 +124,8 @@ def _element(element: Json, owner: str) -> Json:
     fixed = {
         key: value for key, value in element.items() if key.startswith(("fixed", "pattern", "minValue", "maxValue"))
     }
-    if fixed:
-        raise SystemExit(f"{element['path']}: fixed values are not extracted yet")
+    if fixed or "maxLength" in element:
+        raise SystemExit(f"{element['path']}: no type of R4 or R5 limits the values of its elements; this one does")
     binding = element.get("binding", {})
     facts: Json = {
         "path": element["path"].partition(".")[2],
@@ -143,32 +167,82 @@ def _constraints(element: Json, owner: str) -> list[list[str]]:
     ]
 
 
-def _codes(source: Path, types: Iterable[Json]) -> Json:
-    """The codes of every value set that some element requires: by system, or one pattern for an open system."""
-    sets = {resource["url"]: resource for resource in _published(source, "ValueSet")}
-    systems = {resource["url"]: resource for resource in _published(source, "CodeSystem")}
-    bindings = {element["binding"] for facts in types for element in facts.get("elements", []) if "binding" in element}
-    required = sorted(binding.split()[1] for binding in bindings if binding.startswith("required "))
-    return {url: _expanded(sets[url]["compose"], sets, systems) for url in required}
-
-
-def _expanded(compose: Json, sets: dict[str, Json], systems: dict[str, Json]) -> Json:
-    if compose.get("exclude"):
-        raise SystemExit("a required value set excludes codes: not extracted yet")
-    found: Json = {}
-    for include in compose["include"]:
-        if "filter" in include:
-            raise SystemExit("a required value set filters codes: not extracted yet")
-        for url in include.get("valueSet", []):
-            found |= _expanded(sets[url]["compose"], sets, systems)
-        system = include.get("system")
-        if "concept" in include:
-            found[system] = [concept["code"] for concept in include["concept"]]
-        elif system in OPEN_SYSTEMS:
-            found[system] = OPEN_SYSTEMS[system]
-        elif system:
-            found[system] = list(_concepts(systems[system]["concept"]))
+def _bound(types: Iterable[Json]) -> dict[str, set[str]]:
+    """The value sets that elements are bound to, by strength."""
+    found: dict[str, set[str]] = {"required": set(), "extensible": set(), "preferred": set(), "example": set()}
+    for facts in types:
+        for element in facts.get("elements", []):
+            if "binding" in element:
+                strength, _, url = element["binding"].partition(" ")
+                found[strength].add(url)
     return found
+
+
+class Terminology:
+    """What a release publishes of value sets and code systems."""
+
+    def __init__(self, source: Path, expansions: Path) -> None:
+        self.sets = {resource["url"]: resource for resource in _published(source, "ValueSet")}
+        self.systems = {resource["url"]: resource for resource in _published(source, "CodeSystem")}
+        self.expansions = {resource["url"]: resource for resource in _published(expansions, "ValueSet")}
+
+    def codes(self, url: str) -> Json:
+        """The codes of a value set: by system, or one pattern for an open system."""
+        found = self._composed(self.sets[url]["compose"]) if url in self.sets else None
+        if found is None and url in self.expansions:
+            found = {}
+            for entry in _entries(self.expansions[url]["expansion"]["contains"]):
+                found.setdefault(entry["system"], []).append(entry["code"])
+        if found is None:
+            raise SystemExit(f"{url}: neither composed of what is published, nor expanded")
+        return found
+
+    def whole_systems(self, value_sets: Iterable[str]) -> Json:
+        """Every code of the systems that these value sets draw from and that are published whole."""
+        used = {system for url in value_sets for system in self._used(url)}
+        whole = {
+            url: self.systems[url] for url in sorted(used) if self.systems.get(url, {}).get("content") == "complete"
+        }
+        return {url: list(_concepts(system["concept"])) for url, system in whole.items() if "concept" in system}
+
+    def _used(self, url: str) -> Iterator[str]:
+        published = self.sets.get(url) or self.expansions.get(url, {})
+        for include in published.get("compose", {}).get("include", []):
+            if "system" in include:
+                yield include["system"]
+            for inner in include.get("valueSet", []):
+                yield from self._used(inner)
+
+    def _composed(self, compose: Json) -> Json | None:
+        """The codes as the definition says them; None where only a terminology server could tell."""
+        found: Json = {}
+        for include in compose["include"]:
+            part = self._included(include)
+            if part is None or compose.get("exclude"):
+                return None
+            found |= part
+        return found
+
+    def _included(self, include: Json) -> Json | None:
+        system, others = include.get("system", ""), include.get("valueSet", [])
+        if others:  # several, or one beside a system, stand for what they have in common
+            alone = len(others) == 1 and not system and others[0] in self.sets
+            return self._composed(self.sets[others[0]]["compose"]) if alone else None
+        if "concept" in include:
+            return {system: [concept["code"] for concept in include["concept"]]}
+        if system in OPEN_SYSTEMS:
+            return {system: OPEN_SYSTEMS[system]}
+        published = self.systems.get(system, {})
+        known = published.get("content") == "complete" and "concept" in published and "filter" not in include
+        return {system: list(_concepts(published["concept"]))} if known else None
+
+
+def _entries(contains: list[Json]) -> Iterator[Json]:
+    """What of an expansion may be chosen."""
+    for entry in contains:
+        if not entry.get("abstract"):
+            yield entry
+        yield from _entries(entry.get("contains", []))
 
 
 def _concepts(concepts: list[Json]) -> Iterator[str]:
@@ -177,23 +251,20 @@ def _concepts(concepts: list[Json]) -> Iterator[str]:
         yield from _concepts(concept.get("concept", []))
 
 
-def _index(structures: dict[str, Json], types: dict[str, Json]) -> Json:
-    checks = next(e for e in structures["Narrative"]["snapshot"]["element"] if e["path"] == "Narrative.div")[
-        "constraint"
-    ]
+def _names_in_narratives(source: Path) -> Json:
+    """The elements and attributes that txt-1 allows. R4 lists them in XPath; R5 means the same ones, in words."""
+    narrative = json.loads((source / "StructureDefinition-Narrative.json").read_text("utf-8"))
+    checks = next(e for e in narrative["snapshot"]["element"] if e["path"] == "Narrative.div")["constraint"]
     elements, attributes = (
         sorted(set(re.findall("'([^']+)'", names)))
         for names in re.findall(r"=\(([^)]*)\)", next(check["xpath"] for check in checks if check["key"] == "txt-1"))
     )
-    return {
-        "version": structures["Resource"]["fhirVersion"],
-        "narrative_elements": elements,
-        "narrative_attributes": attributes,
-        "types": {
-            name: {k: facts[k] for k in ("kind", "base", "abstract", "pattern") if facts.get(k)}
-            for name, facts in types.items()
-        },
-    }
+    return {"narrative_elements": elements, "narrative_attributes": attributes}
+
+
+def _index(types: dict[str, Json]) -> Json:
+    kept = ("kind", "base", "abstract", "pattern", "limits")
+    return {name: {key: facts[key] for key in kept if facts.get(key)} for name, facts in types.items()}
 
 
 def _pretty(facts: Json, rows: str) -> str:

@@ -49,9 +49,9 @@ FORMATS: Final = {
 _NUMBERS: Final[dict[str, dict[str, Any]]] = {
     "boolean": {"type": "boolean"},
     "decimal": {"type": "number"},
-    "integer": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
-    "positiveInt": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
-    "unsignedInt": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+    "integer": {"type": "integer"},
+    "positiveInt": {"type": "integer", "minimum": 1},
+    "unsignedInt": {"type": "integer", "minimum": 0},
 }
 
 
@@ -85,11 +85,12 @@ def _reached(known: Definitions, path: str, whole: bool) -> list[str]:  # noqa: 
 
 @cache
 def _primitives(known: Definitions) -> dict[str, Any]:
-    return {f"primitive:{name}": _primitive(name) for name in sorted(known.primitive_types)}
+    return {f"primitive:{name}": _primitive(known, name) for name in sorted(known.primitive_types)}
 
 
-def _primitive(name: str) -> dict[str, Any]:
-    return _NUMBERS.get(name) or {"type": "string", "pattern": f"^{FORMATS[name]}$"}
+def _primitive(known: Definitions, name: str) -> dict[str, Any]:
+    text = {"type": "string", "pattern": f"^{FORMATS[name]}$"} if name in FORMATS else {}
+    return {**known.limits(name), **text, **_NUMBERS.get(name, {})}
 
 
 @cache

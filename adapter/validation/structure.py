@@ -24,6 +24,7 @@ _CODES: Final = {
     "const": "fhir.type",
     "enum": "fhir.code",
     "maxItems": "fhir.too-many",
+    "maxLength": "fhir.format",
     "maximum": "fhir.format",
     "minItems": "fhir.empty",
     "minProperties": "fhir.empty",
