@@ -36,7 +36,7 @@ class Content:
         return isinstance(self.value, dict) and not self.is_fhir and "record" not in self.value
 
     def placed(self, faults: Iterable[Fault]) -> list[Fault]:
-        """The same faults, each with line and column if its place leads into this text."""
+        """The same faults, each with line, column and pointer if its place leads into this text."""
         found = list(faults)
         if not found:
             return []
@@ -47,8 +47,8 @@ class Content:
             for number, fault in enumerate(found)
             if fault.line is None and (path := self._path(steps(fault.where))) is not None
         }
-        for number, (line, column) in zip(paths, places(self.data, list(paths.values())), strict=True):
-            found[number] = replace(found[number], line=line, column=column)
+        for number, place in zip(paths, places(self.data, self.value, list(paths.values())), strict=True):
+            found[number] = replace(found[number], line=place.line, column=place.column, pointer=place.pointer)
         return found
 
     def _path(self, path: Sequence[str | int]) -> Sequence[str | int] | None:

@@ -1,13 +1,16 @@
-"""From paths to lines and columns: where in a text that was read the values stand that faults are about."""
+"""From paths to lines, columns and JSON pointers: where in what was read the values stand that faults are about."""
 
 from __future__ import annotations
 
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
+
+from adapter.definitions import definitions
 
 Step: TypeAlias = str | int
 """A name, or the index (from 0) of an item."""
@@ -17,6 +20,18 @@ _STEP: Final = re.compile(r"\.?(?P<name>[A-Za-z_][A-Za-z0-9_]*)|\[(?P<index>[0-9
 _TOKEN: Final = re.compile(
     r'"(?P<text>[^"\\]*(?:\\.[^"\\]*)*)"(?P<colon>[ \t\r\n]*:)?|(?P<mark>[{}\[\],])|[^ \t\r\n{}\[\],:"]+'
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    Where something stands: ``line`` and ``column`` in the text, in characters from 1, and its ``pointer`` (RFC 6901) in the
+    JSON document, or in the one that stands for an XML text.
+    """
+
+    line: int
+    column: int
+    pointer: str
 
 
 def steps(path: str) -> tuple[Step, ...]:
@@ -29,28 +44,63 @@ def steps(path: str) -> tuple[Step, ...]:
     return tuple(found)
 
 
-def places(data: bytes, paths: Sequence[Path]) -> list[tuple[int, int]]:
+def places(data: bytes, document: Any, paths: Sequence[Path]) -> list[Place]:
     """
-    For each path, line and column (in characters, from 1) of what stands there; if it is missing, of the last thing on
-    the way. The text is gone through once, however many paths there are.
+    For each path, where that stands; if it is missing, the last thing on the way. The text is gone through once, however
+    many paths there are.
 
-    ``data`` is JSON or XML that the strict reader has accepted. A name also finds the FHIR choice that it begins, and a
-    list without an index its first item.
+    ``data`` is JSON or XML that the strict reader has accepted, ``document`` what it made of it. A name also finds the extensions
+    of a primitive and the FHIR choice that it begins (``valueString`` for ``value``), and a list without an index its first item.
     """
+    known = [_present(document, path) for path in paths]
     text = data.decode("utf-8")
-    offsets = _in_xml(data, paths) if text.lstrip().startswith("<") else _in_json(text, paths)
+    offsets = _in_xml(data, known) if text.lstrip().startswith("<") else _in_json(text, known)
     ends = [match.start() for match in re.finditer("\n", text)]
-    lines = [bisect_right(ends, offset - 1) for offset in offsets]
-    return [(line + 1, offset - (ends[line - 1] if line else -1)) for line, offset in zip(lines, offsets, strict=True)]
+    found: list[Place] = []
+    for offset, path in zip(offsets, known, strict=True):
+        line = bisect_right(ends, offset - 1)
+        found.append(Place(line + 1, offset - (ends[line - 1] if line else -1), _pointer(path)))
+    return found
+
+
+def _present(value: Any, path: Path) -> tuple[Step, ...]:
+    """As much of a path as is there, with the document's own names and all indexes."""
+    if not path:
+        return ()
+    step, rest = path[0], path[1:]
+    if isinstance(value, list):
+        index, after = (step, rest) if isinstance(step, int) else (0, path)
+        return (index, *_present(value[index], after)) if index < len(value) else ()
+    if isinstance(value, dict) and isinstance(step, str):
+        return max(((name, *_present(value[name], rest)) for name in _names(value, step)), key=len, default=())
+    return ()
+
+
+def _names(value: dict[str, Any], step: str) -> list[str]:
+    """A property's own name before that of its extensions, and both before the names of a choice."""
+    exact = [name for name in (step, f"_{step}") if name in value]
+    return exact or [name for name in value if _is_choice(name.removeprefix("_"), step)]
+
+
+def _is_choice(name: str, base: str) -> bool:
+    kind = name.removeprefix(base)
+    if kind == name or not kind[:1].isupper():
+        return False
+    known = definitions()
+    return known.is_primitive(kind[0].lower() + kind[1:]) or known.shape(kind) is not None
+
+
+def _pointer(path: Path) -> str:
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
 @dataclass(slots=True, eq=False)
 class _Wanted:
-    """A place on the way of some paths: what comes after it, and where it was found."""
+    """A place on the way of some paths: what comes after it, and the offset or element that was found there."""
 
     before: _Wanted | None = None
     after: dict[Step, _Wanted] = field(default_factory=dict)
-    offset: int | None = None
+    found: Any = None
 
     def reach(self, path: Path) -> _Wanted:
         end = self
@@ -58,27 +108,17 @@ class _Wanted:
             end = end.after.setdefault(step, _Wanted(end))
         return end
 
-    def next(self, found: Step) -> Iterator[_Wanted]:
-        """What a step that was found leads to; the first item of a list is also the list itself."""
-        if found == 0 and any(isinstance(step, str) for step in self.after):
-            yield self
-        if isinstance(found, int):
-            yield from (self.after[found],) if found in self.after else ()
-        else:
-            yield from (after for step, after in self.after.items() if isinstance(step, str) and _same(found, step))
-
     @property
-    def nearest(self) -> int:
-        if self.offset is None and self.before is not None:
-            return self.before.nearest
-        return self.offset or 0
+    def nearest(self) -> Any:
+        """What XML writes as an attribute is found at its element."""
+        return self.before.nearest if self.found is None and self.before is not None else self.found
 
 
 def _in_json(text: str, paths: Sequence[Path]) -> list[int]:
-    root = _Wanted(offset=len(text) - len(text.lstrip()))
+    root = _Wanted(found=len(text) - len(text.lstrip()))
     ends = [root.reach(path) for path in paths]
     here: list[Step] = []
-    within: list[list[_Wanted]] = [[root]]
+    within: list[_Wanted | None] = [root]
     """What is wanted at the root and at each open bracket's present key or item."""
     for token in _TOKEN.finditer(text):
         mark = token["mark"]
@@ -90,42 +130,45 @@ def _in_json(text: str, paths: Sequence[Path]) -> list[int]:
             within.pop()
             continue
         if token["colon"]:
-            here[-1] = json.loads(f'"{token["text"]}"')
+            here[-1] = json.loads(f'"{token["text"]}"') if "\\" in token["text"] else token["text"]
         if token["colon"] or (here and isinstance(here[-1], int)):
-            within[-1] = [found for wanted in within[-2] for found in wanted.next(here[-1])] if within[-2] else []
-            for found in within[-1]:
-                found.offset = token.start() if found.offset is None else found.offset
+            around = within[-2]
+            within[-1] = inner = around.after.get(here[-1]) if around is not None else None
+            if inner is not None:
+                inner.found = token.start()
         if mark in ("{", "["):
             here.append("" if mark == "{" else 0)
-            within.append([])
+            within.append(None)
     return [end.nearest for end in ends]
-
-
-def _same(found: str, wanted: str) -> bool:
-    name = found.removeprefix("_")
-    return name == wanted or (name.startswith(wanted) and name[len(wanted)].isupper())
 
 
 def _in_xml(data: bytes, paths: Sequence[Path]) -> list[int]:
     from adapter.wire.markup import parse  # noqa: PLC0415  lxml is slow to load, and most texts are JSON
 
     tree = parse(data)
-    return tree.offsets_of([_element(tree.root, path) for path in paths])
+    root = _Wanted()
+    ends = [root.reach(path) for path in paths]
+    _visit(tree.root, root)
+    return tree.offsets_of([end.nearest for end in ends])
 
 
-def _element(root: Any, path: Path) -> Any:
-    element = root
-    for step in path:
-        if isinstance(step, int):
-            found = [element, *element.itersiblings(element.tag)][step : step + 1]
-        else:
-            # What holds a resource has one child, named by its type.
-            inside = element[0] if len(element) == 1 and _name(element[0])[0].isupper() else element
-            found = [child for child in inside.iterchildren("*") if _same(_name(child), step)][:1]
-        if not found:
-            break
-        element = found[0]
-    return element
+def _visit(element: Any, wanted: _Wanted) -> None:
+    wanted.found = element
+    if not wanted.after:
+        return
+    # What holds a resource has one child, named by its type.
+    inside = element[0] if len(element) == 1 and _name(element[0])[0].isupper() else element
+    seen: Counter[str] = Counter()
+    for child in inside.iterchildren("*"):
+        name = _name(child)
+        for inner in (wanted.after.get(name), wanted.after.get(f"_{name}")):
+            if inner is None:
+                continue
+            if not seen[name]:
+                _visit(child, inner)
+            if seen[name] in inner.after:
+                _visit(child, inner.after[seen[name]])
+        seen[name] += 1
 
 
 def _name(element: Any) -> str:
