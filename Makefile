@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test proof mutants check format bench lock definitions docs clean
+.PHONY: demo test proof mutants check format bench lock definitions profiles docs clean
 
 demo: .venv/ready
 	@$(BIN)/koord demo
@@ -35,9 +35,11 @@ bench: .venv/ready
 docs: .venv/ready
 	@$(BIN)/koord tables --out docs/mapping
 
-# Pins and hashes only; needs uv (https://docs.astral.sh/uv/).
+# Pins and hashes only; needs uv (https://docs.astral.sh/uv/) and npm.
 lock:
 	uv pip compile --quiet --no-header --universal --python-version 3.11 --group dev --generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml --output-file requirements.lock
+	cd profiles && npm install --silent --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund && \
+	node -e 'const fs = require("fs"), file = "package-lock.json", lock = JSON.parse(fs.readFileSync(file)); Object.values(lock.packages).forEach(p => delete p.funding); fs.writeFileSync(file, JSON.stringify(lock, null, 1) + "\n")'
 
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "koord needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 3; }
@@ -57,3 +59,8 @@ definitions: .venv/ready
 	cd "$$folder/node_modules" && \
 	$(CURDIR)/$(BIN)/python $(CURDIR)/profiles/make_definitions.py hl7.fhir.r4.examples hl7.fhir.r4.expansions $(CURDIR)/profiles/definitions/r4 && \
 	$(CURDIR)/$(BIN)/python $(CURDIR)/profiles/make_definitions.py hl7.fhir.r5.core hl7.fhir.r5.expansions $(CURDIR)/profiles/definitions/r5 --narrative hl7.fhir.r4.examples
+
+# Build time only, needs npm: profiles/fsh and the code tables compiled to profiles/generated/, committed. Ends with 1 if that
+# is not what lay there before; the new files are then in place. See docs/profiles.md.
+profiles: .venv/ready
+	@$(BIN)/python profiles/make_profiles.py

@@ -1,0 +1,3 @@
+// The release of a CapabilityStatement or an ImplementationGuide.
+RuleSet: Release
+* fhirVersion = #5.0.0

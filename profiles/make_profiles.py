@@ -1,0 +1,210 @@
+"""
+Compiles the profiles, for ``make profiles``: FSH under ``profiles/fsh`` and the code tables → ``profiles/generated``.
+
+Each release compiles ``fsh/common`` and its own folder. The compiler (SUSHI) and all that it reads are pinned by
+``package-lock.json`` and ``core_package.py``; it runs with a home of its own and finds no network. An error or a warning of
+the compiler ends the run. Written are definitions under ``generated/{r4,r5}`` and examples under ``generated/{r4,r5}/examples``:
+one element per line, snapshots without HL7's prose. The compiler's own output, with full snapshots, stays in
+``.cache/profiles/{r4,r5}/fsh-generated/resources``.
+
+Ends with 1 if what came out is not what lay there before, naming the files; the new ones are then in place.
+"""
+
+# ruff: noqa: INP001, T201  a script beside the data that it writes, not a package; it prints what it found
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import core_package
+import terminology
+
+from adapter.tables import CANONICAL
+
+Json = dict[str, Any]
+
+HERE: Final = Path(__file__).parent
+CACHE: Final = HERE.parent / ".cache" / "profiles"
+GENERATED: Final = HERE / "generated"
+RELEASES: Final = {"r4": "4.0.1", "r5": "5.0.0"}
+
+_FACTS: Final = (
+    "id", "path", "representation", "sliceName", "sliceIsConstraining", "slicing", "min", "max", "base", "contentReference", "type",
+    "minValue", "maxValue", "maxLength", "fixed", "pattern", "condition", "constraint", "mustSupport", "isModifier", "isSummary", "binding",
+)  # fmt: skip
+"""What stays of an element in a snapshot; values by the beginning of their names. The rest is prose or for other readers."""
+_OF_PART: Final = {
+    "slicing": ("discriminator", "ordered", "rules"),
+    "constraint": ("key", "severity", "human", "expression", "source"),
+    "binding": ("strength", "valueSet"),
+}
+_OURS: Final = "koord-"
+"""How the keys of our own invariants begin: their words are ours, too."""
+_COMPLAINT: Final = re.compile(r"^(?:\x1b\[[0-9;]*m)*((?:error|warn)\b.*(?:\n  .*)*)", re.MULTILINE)
+"""An error or a warning of the compiler, with the indented lines that say where."""
+
+
+def main() -> None:
+    home = CACHE / "home"
+    core_package.make_cache(home)
+    compiler = _compiler(CACHE / "npm")
+    with ThreadPoolExecutor() as both:
+        compiled = dict(
+            zip(RELEASES, both.map(lambda release: _compile(release, compiler, home), RELEASES), strict=True)
+        )
+    for release, folder in compiled.items():
+        print(f"{release}: {len(list(folder.iterdir()))} artefacts")
+    fresh = {path: text for release, folder in compiled.items() for path, text in _written(GENERATED / release, folder)}
+    changed = _replace(GENERATED, fresh)
+    for path in changed:
+        print(f"differs: {path.relative_to(HERE.parent)}", file=sys.stderr)
+    sys.exit(bool(changed))
+
+
+def _compiler(folder: Path) -> Path:
+    """SUSHI, installed by the lock file; again only if that has changed."""
+    names = ("package.json", "package-lock.json")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, installed = HERE / names[1], folder / "installed"
+    if not installed.exists() or installed.read_bytes() != lock.read_bytes():
+        for name in names:
+            shutil.copy(HERE / name, folder)
+        _run(["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
+        shutil.copy(lock, installed)
+    return folder / "node_modules" / "fsh-sushi" / "dist" / "app.js"
+
+
+def _compile(release: str, compiler: Path, home: Path) -> Path:
+    """One release; the folder of what the compiler made."""
+    project = CACHE / release
+    shutil.rmtree(project, ignore_errors=True)
+    for part in ("common", release):
+        shutil.copytree(HERE / "fsh" / part, project / "input" / "fsh" / part)
+    vocabulary = project / "input" / "vocabulary"
+    vocabulary.mkdir(parents=True)
+    for name, resource in terminology.resources(release, version()).items():
+        (vocabulary / name).write_text(json.dumps(resource), "utf-8")
+    # A YAML file may be written as JSON.
+    (project / "sushi-config.yaml").write_text(json.dumps(_configuration(release)), "utf-8")
+    isolated = {
+        "HOME": str(home),
+        "FPL_REGISTRY": "http://127.0.0.1:9",
+        "npm_config_offline": "true",
+        "npm_config_update_notifier": "false",
+    }
+    told = _run(["node", str(compiler), "build", "--snapshot", str(project)], project, isolated)
+    if complaints := _COMPLAINT.findall(told):
+        raise SystemExit("\n".join(complaints).replace(f"{project / 'input'}/", "profiles/"))
+    return project / "fsh-generated" / "resources"
+
+
+def _configuration(release: str) -> Json:
+    return {
+        "canonical": CANONICAL,
+        "status": "draft",
+        "version": version(),
+        "fhirVersion": RELEASES[release],
+        "FSHOnly": True,
+        "dependencies": {
+            f"hl7.fhir.uv.extensions.{release}": core_package.EXTENSIONS,
+            f"hl7.fhir.uv.tools.{release}": core_package.EMPTY,
+            f"hl7.terminology.{release}": core_package.EMPTY,
+        },
+    }
+
+
+def version() -> str:
+    """The version of the profiles is the product's."""
+    return str(tomllib.loads((HERE.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"])
+
+
+def _run(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603  fixed programs
+            command, cwd=folder, env={**os.environ, **(environment or {})}, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise SystemExit(f"{command[0]} cannot be run: npm and Node 18 or newer are needed ({error})") from None
+    told = done.stdout + done.stderr
+    if done.returncode:
+        raise SystemExit(told)
+    return told
+
+
+def _written(target: Path, folder: Path) -> Iterator[tuple[Path, str]]:
+    """Every artefact with the place and the text that it gets."""
+    for file in folder.glob("*.json"):
+        resource = json.loads(file.read_text("utf-8"))
+        is_example = not str(resource.get("url", "")).startswith(CANONICAL)
+        yield target / ("examples" if is_example else "") / file.name, pretty(structural(resource))
+
+
+def structural(resource: Json) -> Json:
+    """A StructureDefinition with a snapshot of facts only; anything else as it is."""
+    if resource["resourceType"] != "StructureDefinition":
+        return resource
+    snapshot = {"element": [_element(each) for each in resource["snapshot"]["element"]]}
+    return {name: value for name, value in resource.items() if name != "mapping"} | {"snapshot": snapshot}
+
+
+def _element(element: Json) -> Json:
+    facts: Json = {}
+    for name, value in element.items():
+        if not name.startswith(_FACTS) or value is False:
+            continue
+        kept = _OF_PART.get(name)
+        if name == "constraint":
+            facts[name] = [_constraint(each) for each in value]
+        else:
+            facts[name] = {key: value[key] for key in kept if key in value} if kept else value
+    return facts
+
+
+def _constraint(constraint: Json) -> Json:
+    facts = {key: constraint[key] for key in _OF_PART["constraint"] if key in constraint}
+    return facts if facts["key"].startswith(_OURS) else facts | {"human": facts["key"]}
+
+
+def pretty(resource: Json) -> str:
+    """JSON with one element, concept or other row per line, so that a change can be read."""
+    return "{\n" + ",\n".join(f"{_json(key)}: {_rows(value)}" for key, value in resource.items()) + "\n}\n"
+
+
+def _rows(value: Any) -> str:
+    match value:
+        case list() if value:
+            return "[\n" + ",\n".join(map(_json, value)) + "\n]"
+        case {"element": [*rows]} if len(value) == 1:
+            return '{"element": ' + _rows(rows) + "}"
+        case _:
+            return _json(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _replace(root: Path, fresh: Mapping[Path, str]) -> list[Path]:
+    """Put the new files in place; those that are new, changed or gone."""
+    before = {path: path.read_text("utf-8") for path in root.rglob("*.json")}
+    changed = sorted(path for path in before.keys() | fresh.keys() if before.get(path) != fresh.get(path))
+    for path in changed:
+        if path in fresh:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(fresh[path], "utf-8")
+        else:
+            path.unlink()
+    return changed
+
+
+if __name__ == "__main__":
+    main()
