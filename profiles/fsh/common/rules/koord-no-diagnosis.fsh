@@ -1,0 +1,4 @@
+Invariant: koord-no-diagnosis
+Description: "Coordination is journalled and told without diagnosis: nothing is coded in a system of diagnoses, and no Condition is contained or referred to (PDL 2 kap. 4 §)."
+Severity: #error
+Expression: "descendants().system.where(startsWith('https://www.icd10.se') or startsWith('http://hl7.org/fhir/sid/icd-') or startsWith('http://hl7.org/fhir/sid/icpc-') or (startsWith('urn:oid:1.2.752.116.1.1.1.') and $this != 'urn:oid:1.2.752.116.1.1.1.1.1') or startsWith('urn:oid:1.2.752.116.1.3.1.4.1') or $this = 'urn:oid:2.16.840.1.113883.6.3' or $this = 'urn:oid:2.16.840.1.113883.6.42' or $this = 'urn:oid:2.16.840.1.113883.6.90' or $this = 'urn:oid:2.16.840.1.113883.6.103').empty() and descendants().reference.where(startsWith('Condition/') or contains('/Condition/')).empty() and descendants().where(type = 'Condition').empty() and contained.where($this is Condition).empty()"
