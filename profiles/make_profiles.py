@@ -78,7 +78,9 @@ def _compiler(folder: Path) -> Path:
     if not installed.exists() or installed.read_bytes() != lock.read_bytes():
         for name in names:
             shutil.copy(HERE / name, folder)
-        _run(["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
+        told, failed = _run(["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
+        if failed:
+            raise SystemExit(f"npm could not install the compiler: {told}")
         shutil.copy(lock, installed)
     return folder / "node_modules" / "fsh-sushi" / "dist" / "app.js"
 
@@ -101,9 +103,11 @@ def _compile(release: str, compiler: Path, home: Path) -> Path:
         "npm_config_offline": "true",
         "npm_config_update_notifier": "false",
     }
-    told = _run(["node", str(compiler), "build", "--snapshot", str(project)], project, isolated)
+    told, failed = _run(["node", str(compiler), "build", "--snapshot", str(project)], project, isolated)
     if complaints := _COMPLAINT.findall(told):
         raise SystemExit("\n".join(complaints).replace(f"{project / 'input'}/", "profiles/"))
+    if failed:
+        raise SystemExit(told)
     return project / "fsh-generated" / "resources"
 
 
@@ -127,17 +131,15 @@ def version() -> str:
     return str(tomllib.loads((HERE.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"])
 
 
-def _run(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> str:
+def _run(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> tuple[str, bool]:
+    """What a program said, and whether it failed."""
     try:
         done = subprocess.run(  # noqa: S603  fixed programs
             command, cwd=folder, env={**os.environ, **(environment or {})}, capture_output=True, text=True, check=False
         )
     except OSError as error:
         raise SystemExit(f"{command[0]} cannot be run: npm and Node 18 or newer are needed ({error})") from None
-    told = done.stdout + done.stderr
-    if done.returncode:
-        raise SystemExit(told)
-    return told
+    return done.stdout + done.stderr, done.returncode != 0
 
 
 def _written(target: Path, folder: Path) -> Iterator[tuple[Path, str]]:
