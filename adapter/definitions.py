@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 
 from adapter.resources import folder
 
-Release = Literal["R4"]
+Release = Literal["R4", "R5"]
 JsonKind = Literal["string", "boolean", "integer", "decimal"]
 
 _KINDS: Final[Mapping[str, JsonKind]] = {
@@ -179,6 +179,11 @@ class Definitions:
 
     def is_primitive(self, code: str) -> bool:
         return code in self.primitive_types
+
+    def lineage(self, code: str) -> tuple[str, ...]:
+        """A type and all that it is made from: ``("Task", "DomainResource", "Resource")``; empty if it is not known."""
+        facts = self._types.get(code)
+        return (code, *self.lineage(facts.get("base", ""))) if facts else ()
 
     def has_companion(self, element: Element) -> bool:
         """

@@ -1,17 +1,21 @@
 """
-FHIR R4's invariants as functions: one row per element and key of the committed definitions.
+FHIR's invariants as functions, R4's and R5's: one row per element and key of the committed definitions.
 
 Each takes the JSON object of the element on which the definitions state the invariant, and says whether it holds.
 They never fail on an object of a wrong shape: that is reported elsewhere, and here counts as holding.
 ``AS_SCHEMA``, ``IN_CONTEXT`` and ``LEFT_OUT`` name the invariants that are kept in other places, or not, and why.
+An invariant whose expression was only written anew in R5 has one row for both.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
+
+from adapter.definitions import Release
 
 Json = Mapping[str, Any]
 Holds = Callable[[Json], bool]
@@ -161,6 +165,10 @@ def _no_home(o: Json) -> bool:
     return o.get("use") != "home"
 
 
+def _none_at_home(name: str) -> Holds:
+    return lambda o: all(map(_no_home, objects(o, name)))
+
+
 def _consent_scope(code: str) -> Holds:
     """ppc-2 to ppc-5 compare with a system called 'something', as R4 has them."""
 
@@ -242,19 +250,74 @@ def _search_entries(o: Json) -> bool:
     return o.get("type") == "searchset" or not any("search" in entry for entry in objects(o, "entry"))
 
 
+def _all_entries(holds: Holds, *types: str) -> Holds:
+    """In bundles of these types, this holds of every entry."""
+    return lambda o: o.get("type") not in types or all(map(holds, objects(o, "entry")))
+
+
+def _method(entry: Json) -> Any:
+    return next(objects(entry, "request"), {}).get("method")
+
+
+def _only_a_resource(entry: Json) -> bool:
+    return "resource" in entry and "request" not in entry and "response" not in entry
+
+
+def _resource_with_method(entry: Json) -> bool:
+    """There is a resource where the method sends one, and only there."""
+    return (_method(entry) in ("POST", "PATCH", "PUT")) == ("resource" in entry)
+
+
+def _bundle_located(o: Json) -> bool:
+    """bdl-15: in bundles of other types than these, every entry has a place, if it is not new."""
+    if o.get("type") in ("transaction", "transaction-response", "batch", "batch-response"):
+        return True
+    return all(has(entry, "fullUrl") or _method(entry) == "POST" for entry in objects(o, "entry"))
+
+
+def _bundle_issues(o: Json) -> bool:
+    """bdl-16, as it is written: one issue, which is no error."""
+    outcome = next(objects(o, "issues"), None)
+    return outcome is None or [i.get("severity") for i in objects(outcome, "issue")] in (["information"], ["warning"])
+
+
+def _bundle_self(o: Json) -> bool:
+    links = [link for link in objects(o, "link") if link.get("relation") == "self" and has(link, "url")]
+    return o.get("type") != "searchset" or bool(links)
+
+
+def _fulfilling(o: Json) -> bool:
+    """tsk-1: only a Task that fulfils another request is restricted."""
+    fulfils = _is_coded(o, "code", "http://hl7.org/fhir/CodeSystem/task-code", "fulfill")
+    return "restriction" not in o or (fulfils and "focus" in o)
+
+
+def _ratio_range(o: Json) -> bool:
+    low_or_high, denominator = has(o, "lowNumerator", "highNumerator"), has(o, "denominator")
+    return low_or_high == denominator and (denominator or has(o, "extension"))
+
+
+def _expression_name(o: Json) -> bool:
+    name = o.get("name")
+    return not isinstance(name, str) or re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,63}", name) is not None
+
+
+def _other_principal(o: Json) -> bool:
+    """prov-1, as far as one resource tells: nobody acts on behalf of the same reference."""
+    who, principal = next(objects(o, "who"), {}), next(objects(o, "onBehalfOf"), {})
+    return "reference" not in who or who["reference"] != principal.get("reference")
+
+
 def _no_contained(name: str) -> Holds:
     """Nothing of this name in the meta of contained resources (dom-4, dom-5)."""
     return lambda o: not any(has(meta, name) for inner in objects(o, "contained") for meta in objects(inner, "meta"))
 
 
-INVARIANTS: Final[Mapping[tuple[str, str], Holds]] = {
+_BOTH: Final[dict[tuple[str, str], Holds]] = {
     ("Age", "age-1"): _age,
     ("Attachment", "att-1"): _needs("data", "contentType"),
-    ("AuditEvent.entity", "sev-1"): _not_both("name", "query"),
     ("Bundle", "bdl-1"): _only_in("total", "searchset", "history"),
     ("Bundle", "bdl-2"): _search_entries,
-    ("Bundle", "bdl-3"): _bundle_entries("request", "batch", "transaction", "history"),
-    ("Bundle", "bdl-4"): _bundle_entries("response", "batch-response", "transaction-response", "history"),
     ("Bundle", "bdl-7"): _bundle_urls,
     ("Bundle", "bdl-9"): _bundle_identifier,
     ("Bundle", "bdl-10"): lambda o: o.get("type") != "document" or "timestamp" in o,
@@ -275,16 +338,7 @@ INVARIANTS: Final[Mapping[tuple[str, str], Holds]] = {
     ("CapabilityStatement.rest.resource", "cpb-12"): lambda o: _distinct(
         p.get("name") for p in objects(o, "searchParam")
     ),
-    ("CarePlan.activity", "cpl-3"): _not_both("detail", "reference"),
-    ("Condition", "con-4"): _abated,
-    ("Condition", "con-5"): _in_error,
-    ("Condition.evidence", "con-2"): _some("code", "detail"),
     ("Condition.stage", "con-1"): _some("summary", "assessment"),
-    ("Consent", "ppc-1"): _some("policy", "policyRule"),
-    ("Consent", "ppc-2"): _consent_scope("patient-privacy"),
-    ("Consent", "ppc-3"): _consent_scope("research"),
-    ("Consent", "ppc-4"): _consent_scope("adr"),
-    ("Consent", "ppc-5"): _consent_scope("treatment"),
     ("ContactPoint", "cpt-2"): _needs("value", "system"),
     ("Count", "cnt-3"): _count,
     ("DataRequirement.codeFilter", "drq-1"): _exactly_one("path", "searchParam"),
@@ -298,8 +352,6 @@ INVARIANTS: Final[Mapping[tuple[str, str], Holds]] = {
     ("Extension", "ext-1"): _extension,
     ("Goal.target", "gol-1"): lambda o: not has_choice(o, "detail") or has(o, "measure"),
     ("Organization", "org-1"): _some("identifier", "name"),
-    ("Organization.address", "org-2"): _no_home,
-    ("Organization.telecom", "org-3"): _no_home,
     ("Parameters.parameter", "inv-1"): _parameter,
     ("Patient.contact", "pat-1"): _some("name", "telecom", "address", "organization"),
     ("Period", "per-1"): lambda o: not is_after(o.get("start"), o.get("end")),
@@ -320,7 +372,54 @@ INVARIANTS: Final[Mapping[tuple[str, str], Holds]] = {
     ("TriggerDefinition", "trd-2"): _needs("condition", "data"),
     ("TriggerDefinition", "trd-3"): _trigger,
 }
-"""Element and key → what must hold of its JSON object."""
+_R4: Final[dict[tuple[str, str], Holds]] = {
+    ("AuditEvent.entity", "sev-1"): _not_both("name", "query"),
+    ("Bundle", "bdl-3"): _bundle_entries("request", "batch", "transaction", "history"),
+    ("Bundle", "bdl-4"): _bundle_entries("response", "batch-response", "transaction-response", "history"),
+    ("CarePlan.activity", "cpl-3"): _not_both("detail", "reference"),
+    ("Condition", "con-4"): _abated,
+    ("Condition", "con-5"): _in_error,
+    ("Condition.evidence", "con-2"): _some("code", "detail"),
+    ("Consent", "ppc-1"): _some("policy", "policyRule"),
+    ("Consent", "ppc-2"): _consent_scope("patient-privacy"),
+    ("Consent", "ppc-3"): _consent_scope("research"),
+    ("Consent", "ppc-4"): _consent_scope("adr"),
+    ("Consent", "ppc-5"): _consent_scope("treatment"),
+    ("Organization.address", "org-2"): _no_home,
+    ("Organization.telecom", "org-3"): _no_home,
+}
+_R5: Final[dict[tuple[str, str], Holds]] = {
+    ("Availability.availableTime", "av-1"): lambda o: (
+        o.get("allDay") is not True or not has(o, "availableStartTime", "availableEndTime")
+    ),
+    ("Bundle", "bdl-3a"): _all_entries(_only_a_resource, "document", "message", "searchset", "collection"),
+    ("Bundle", "bdl-3b"): _all_entries(
+        lambda e: "request" in e and "response" in e and _resource_with_method(e), "history"
+    ),
+    ("Bundle", "bdl-3c"): _all_entries(
+        lambda e: _method(e) is not None and _resource_with_method(e), "transaction", "batch"
+    ),
+    ("Bundle", "bdl-3d"): _all_entries(lambda e: "response" in e, "transaction-response", "batch-response"),
+    ("Bundle", "bdl-13"): _bundle_first("subscription-notification", "SubscriptionStatus"),
+    ("Bundle", "bdl-14"): _all_entries(lambda e: _method(e) != "PATCH", "history"),
+    ("Bundle", "bdl-15"): _bundle_located,
+    ("Bundle", "bdl-16"): _bundle_issues,
+    ("Bundle", "bdl-17"): lambda o: o.get("type") != "document" or "issues" not in o,
+    ("Bundle", "bdl-18"): _bundle_self,
+    ("CapabilityStatement", "cpb-4"): lambda o: _distinct(r["mode"] for r in objects(o, "rest") if "mode" in r),
+    ("Condition", "con-3"): _abated,
+    ("Dosage", "dos-1"): lambda o: not has(o, "asNeededFor") or o.get("asNeeded") is not False,
+    ("Expression", "exp-2"): _expression_name,
+    ("Organization.contact", "org-3"): _none_at_home("telecom"),
+    ("Organization.contact", "org-4"): _none_at_home("address"),
+    ("Provenance.agent", "prov-1"): _other_principal,
+    ("RatioRange", "ratrng-1"): _ratio_range,
+    ("Reference", "ref-2"): _some("reference", "identifier", "display", "extension"),
+    ("SampledData", "sdd-1"): _exactly_one("interval", "offsets"),
+    ("Task", "tsk-1"): _fulfilling,
+}
+INVARIANTS: Final[Mapping[Release, Mapping[tuple[str, str], Holds]]] = {"R4": _BOTH | _R4, "R5": _BOTH | _R5}
+"""Release → element and key → what must hold of its JSON object."""
 
 AS_SCHEMA: Final = {
     ("Element", "ele-1"): "no empty objects: minProperties, dependentSchemas, and the pairing of primitives",
@@ -333,9 +432,31 @@ IN_CONTEXT: Final = {
     ("Narrative.div", "txt-2"): "adapter.validation.narrative",
     ("Reference", "ref-1"): "fragments lead to a contained resource: needs the whole resource",
 }
-LEFT_OUT: Final = {
+_LEFT_OUT_OF_BOTH: Final = {
     ("DomainResource", "dom-6"): "a warning: what we send has no narrative, so that none can leak",
-    ("CapabilityStatement", "cpb-0"): "a warning about a name for code generators",
     ("CareTeam.participant", "ctm-1"): "needs the resource that a reference leads to, which is seldom there",
-    ("Condition", "con-3"): "a warning about problem lists",
+}
+LEFT_OUT: Final[Mapping[Release, Mapping[tuple[str, str], str]]] = {
+    "R4": _LEFT_OUT_OF_BOTH
+    | {
+        ("CapabilityStatement", "cpb-0"): "a warning about a name for code generators",
+        ("Condition", "con-3"): "a warning about problem lists",
+    },
+    "R5": _LEFT_OUT_OF_BOTH
+    | {
+        ("CapabilityStatement", "cnl-0"): "a warning about a name for code generators",
+        ("CapabilityStatement.url", "cnl-1"): "a warning about a canonical address",
+        ("CareTeam.participant", "ctm-2"): "a warning about a participant without a member",
+        ("Coding", "cod-1"): "a warning: we send no display; what others send without a code is lost by name",
+        ("Condition", "con-2"): "a warning about problem lists",
+        ("DocumentReference", "docRef-1"): "a warning, which needs the resource that a reference leads to",
+        ("DocumentReference", "docRef-2"): "the same",
+        ("Identifier", "ident-1"): "a warning: a reference may name a system and hide the number",
+        ("Provenance.agent", "prov-2"): "needs the resource that a reference leads to, which is seldom there",
+        ("Provenance.agent", "prov-3"): "the same",
+        (
+            "RatioRange",
+            "ratrng-2",
+        ): "holds always: it asks a Quantity for a value of its own, which only primitives have",
+    },
 }

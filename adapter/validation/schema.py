@@ -27,6 +27,18 @@ _CHARACTERS: Final = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
 _TEXT: Final = rf"{_CHARACTERS}*[^\s\x00-\x1f\ufffe\uffff]{_CHARACTERS}*"
 _URI: Final = r"[^\s\x00-\x1f\ufffe\uffff]+"
 
+
+def _up_to(most: str) -> str:
+    """A pattern of the whole numbers from 0 to this one, without leading zeros."""
+    shorter = f"0|[1-9][0-9]{{0,{len(most) - 2}}}"
+    as_long = (
+        f"{most[:n]}[{1 if n == 0 else 0}-{int(most[n]) - 1}][0-9]{{{len(most) - n - 1}}}"
+        for n in range(len(most))
+        if int(most[n]) > (1 if n == 0 else 0)
+    )
+    return "|".join((shorter, *as_long, most))
+
+
 FORMATS: Final = {
     "base64Binary": r"\s*(?:(?:[A-Za-z0-9+/]\s*){4})*(?:(?:[A-Za-z0-9+/]\s*){2}(?:=\s*){2}|(?:[A-Za-z0-9+/]\s*){3}=\s*|(?:[A-Za-z0-9+/]\s*){4})",
     "canonical": _URI,
@@ -35,6 +47,7 @@ FORMATS: Final = {
     "dateTime": f"(?:{_PARTIAL}|{_DAY}(?:T{_TIME}{_ZONE})?)",
     "id": r"[A-Za-z0-9\-.]{1,64}",
     "instant": f"{_DAY}T{_TIME}{_ZONE}",
+    "integer64": f"-?(?:{_up_to(str(2**63 - 1))})|-{2**63}",
     "markdown": _TEXT,
     "oid": r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+",
     "string": _TEXT,
@@ -44,7 +57,7 @@ FORMATS: Final = {
     "uuid": "urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
     "xhtml": _TEXT,
 }
-"""What the text of each primitive type looks like; dates exist in the calendar. FHIR R4 datatypes.html, section 2.24.0.1."""
+"""What the text of each primitive type looks like; dates exist in the calendar. FHIR R4 datatypes.html, section 2.24.0.1; R5 datatypes.html, section 2.1.28.0.1."""
 
 _NUMBERS: Final[dict[str, dict[str, Any]]] = {
     "boolean": {"type": "boolean"},
@@ -153,29 +166,40 @@ def _value(known: Definitions, element: Element, *, whole: bool) -> dict[str, An
     required = element.binding is not None and element.binding.strength == "required"
     if shape is not None:
         schema = {"$ref": f"#/$defs/{shape.path}"}
-        return {"allOf": [schema, _bound_concept(known, element)]} if required else schema
+        return {"allOf": [schema, _bound_object(known, element)]} if required else schema
     if required:
-        return _bound_code(known, element)
+        return _bound_code(_codes(known, element))
     return {"$ref": f"#/$defs/primitive:{element.type}"}
 
 
-def _bound_code(known: Definitions, element: Element) -> dict[str, Any]:
-    codes = _codes(known, element)
+def _bound_code(codes: Codes) -> dict[str, Any]:
     if codes.patterns:
         return {"type": "string", "pattern": f"^(?:{'|'.join(codes.patterns.values())})$"}
     return {"enum": sorted(codes.all)}
 
 
-def _bound_concept(known: Definitions, element: Element) -> dict[str, Any]:
-    """At least one of a concept's codings is in the value set."""
-    if element.type != "CodeableConcept":
-        raise ValueError(f"{element.path}: a required binding of a {element.type} is not compiled yet")
+def _bound_object(known: Definitions, element: Element) -> dict[str, Any]:
+    """What holds a coding of the value set: itself, in its list, or in the concept that it may have."""
+    codes = _codes(known, element)
+    parts = [Codes(by_system={system: listed}) for system, listed in codes.by_system.items()]
+    parts += [Codes(patterns={system: pattern}) for system, pattern in codes.patterns.items()]
     codings = [
-        {"properties": {"system": {"const": system}, "code": {"enum": sorted(codes)}}, "required": ["system", "code"]}
-        for system, codes in _codes(known, element).by_system.items()
+        {"properties": {"system": {"const": system}, "code": _bound_code(part)}, "required": ["system", "code"]}
+        for part in parts
+        for system in (*part.by_system, *part.patterns)
     ]
-    bound = {"required": ["coding"], "properties": {"coding": {"contains": {"anyOf": codings}}}}
-    return {"not": {"not": bound}}  # so that what is told is the concept, not the parts of it that could be otherwise
+    coding: dict[str, Any] = {"anyOf": codings}
+    concept = {"required": ["coding"], "properties": {"coding": {"contains": coding}}}
+    forms = {
+        "Coding": coding,
+        "Quantity": coding,
+        "CodeableConcept": concept,
+        "CodeableReference": {"properties": {"concept": concept}},
+    }
+    if element.type not in forms:
+        raise ValueError(f"{element.path}: a {element.type} has no code that a value set could require")
+    # So that what is told is the element, not the parts of it that could be otherwise.
+    return {"not": {"not": forms[element.type]}}
 
 
 def _codes(known: Definitions, element: Element) -> Codes:

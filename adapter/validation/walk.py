@@ -91,11 +91,14 @@ def _plan(release: Release, path: str) -> _Plan:
         for e in shape.elements
         if e.is_choice
     ]
-    return _Plan(_checks(shape.constraints), tuple(choices), {row.name: row for row in rows}, path == "Reference")
+    return _Plan(
+        _checks(release, shape.constraints), tuple(choices), {row.name: row for row in rows}, path == "Reference"
+    )
 
 
-def _checks(constraints: Iterable[Constraint]) -> tuple[tuple[str, Holds], ...]:
-    return tuple((c.key, INVARIANTS[c.path, c.key]) for c in constraints if (c.path, c.key) in INVARIANTS)
+def _checks(release: Release, constraints: Iterable[Constraint]) -> tuple[tuple[str, Holds], ...]:
+    kept = INVARIANTS[release]
+    return tuple((c.key, kept[c.path, c.key]) for c in constraints if (c.path, c.key) in kept)
 
 
 def _rows(known: Definitions, element: Element) -> Iterator[_Row]:
@@ -110,7 +113,7 @@ def _rows(known: Definitions, element: Element) -> Iterator[_Row]:
             is_list=element.is_list,
             shape=shape.path if shape else "",
             targets=frozenset(element.types[0].targets) - {"Resource"} if element.type == "Reference" else frozenset(),
-            checks=() if group else _checks(element.constraints),
+            checks=() if group else _checks(known.release, element.constraints),
         )
     if known.has_companion(element):
         yield _Row(f"_{element.name}", element.base_name, "companion", element.is_list, "Element", frozenset(), ())
