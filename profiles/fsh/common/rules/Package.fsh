@@ -1,0 +1,3 @@
+// Resources that travel together.
+RuleSet: Package
+* obeys koord-no-condition
