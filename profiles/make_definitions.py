@@ -43,6 +43,8 @@ OPEN_SYSTEMS = {
     "urn:iso:std:iso:3166:-2": "[A-Z]{2}-[A-Z0-9]{1,3}",
     "urn:iso:std:iso:4217": "[A-Z]{3}",
 }
+ANY_CODE = "\\S+( \\S+)*"
+"""For the systems of a value set that is neither composed of what is published nor expanded: none of the usual types has one."""
 LIMITS = {"maxLength": "maxLength", "minValueInteger": "minimum", "maxValueInteger": "maximum"}  # JSON Schema's words
 ERRATA = {"Resource.id": "id"}  # R4 marks it as a string; the text and the examples say id
 
@@ -191,11 +193,9 @@ class Terminology:
         found = self._composed(self.sets[url]["compose"]) if url in self.sets else None
         if found is None and url in self.expansions:
             found = {}
-            for entry in _entries(self.expansions[url]["expansion"]["contains"]):
+            for entry in _entries(self.expansions[url]["expansion"].get("contains", [])):
                 found.setdefault(entry["system"], []).append(entry["code"])
-        if found is None:
-            raise SystemExit(f"{url}: neither composed of what is published, nor expanded")
-        return found
+        return found or dict.fromkeys(self._used(url), ANY_CODE)
 
     def whole_systems(self, value_sets: Iterable[str]) -> Json:
         """Every code of the systems that these value sets draw from and that are published whole."""
