@@ -1,0 +1,3 @@
+// The act that a consent rests on.
+RuleSet: Act(uri)
+* policyBasis.url = "{uri}"

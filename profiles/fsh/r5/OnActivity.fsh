@@ -1,0 +1,3 @@
+RuleSet: OnActivity
+* ^context.type = #element
+* ^context.expression = "CarePlan.activity"
