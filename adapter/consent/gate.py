@@ -41,7 +41,7 @@ from adapter.domain import (
 from adapter.errors import AdapterError, Fault
 from adapter.mapping import Mapper, Package, Permission, Resource, searchset, transaction
 from adapter.sweden import HsaId
-from adapter.validation import diagnosis_content, validate
+from adapter.validation import diagnosis_content, errors, validate
 from adapter.wire import json, xml
 
 __all__ = ["Cleared", "Gate", "Withheld"]
@@ -321,7 +321,7 @@ class Gate:
     def _written(self, made: Resource, recipient: Recipient, rules: Sequence[str]) -> tuple[bytes, dict[str, Any]]:
         """The bytes of what follows FHIR and the rules, and what a receiver reads in them."""
         release = self._mapper.tables.release
-        invalid = validate(made, release, rules=rules)
+        invalid = errors(validate(made, release, rules=rules))
         if invalid:
             raise _StoppedError(Reason.INVALID_CONTENT, invalid)
         try:

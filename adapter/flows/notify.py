@@ -28,7 +28,7 @@ from adapter.store.withdrawals import Withdrawal
 from adapter.sweden import HsaId
 from adapter.transport import Receipt
 from adapter.transport.login import Caller
-from adapter.validation import validate
+from adapter.validation import errors, validate
 from adapter.wire import json
 
 log = logging.getLogger("adapter.notify")
@@ -83,7 +83,7 @@ async def receive(  # noqa: PLR0913  named by the caller
         Invalid: it is not FHIR, or does not say what a notice must. Conflict: ``store.unknown-withdrawal``: a word on a
             notice that this peer was never sent, or another body under the same request id.
     """
-    faults = [fault for fault in validate(body) if fault.severity == "error"]
+    faults = errors(validate(body))
     if faults:
         raise Invalid(faults)
     notice_id = notices.id_in(task)

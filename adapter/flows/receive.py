@@ -16,7 +16,7 @@ from adapter.store import Transaction, inbox, records
 from adapter.store.records import Stored
 from adapter.sweden import HsaId, OrganisationNumber, person_key
 from adapter.transport.login import Caller
-from adapter.validation import diagnosis_content, validate
+from adapter.validation import diagnosis_content, errors, validate
 from adapter.wire import json
 
 
@@ -65,7 +65,7 @@ async def receive(  # noqa: PLR0913  named by the caller
         told = await notify.receive(adapter, task, body, original=original, caller=caller, request_id=request_id)
         notice_id, beyond, replayed = told
         return Received((Written("Task", notice_id, 1, created=False),), beyond, replayed)
-    faults = [fault for fault in validate(body, rules=_RULES) if fault.severity == "error"]
+    faults = errors(validate(body, rules=_RULES))
     faults += [fault for task in _tasks(body) for fault in diagnosis_content(task)]
     if faults:
         raise Invalid(faults)

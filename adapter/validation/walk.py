@@ -1,5 +1,6 @@
 """
-The walk through a resource for what a schema cannot say: choices, pairing of primitives, narratives, references, invariants.
+The walk through a resource for what a schema cannot say: choices, pairing of primitives, narratives, references, invariants,
+extensions, codes that a value set may leave open, and the profiles that each resource names in ``meta.profile``.
 
 Shapes are compiled to plans when first met, so that a walk touches only what a rule speaks of.
 """
@@ -7,17 +8,20 @@ Shapes are compiled to plans when first met, so that a walk touches only what a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
 from typing import Any, Final, Literal
 
 from adapter.definitions import Constraint, Definitions, Element, Release, Shape, definitions
-from adapter.errors import Fault
-from adapter.validation import structure
+from adapter.errors import Fault, Severity
+from adapter.profiles import CANONICAL, Profiles
+from adapter.validation import extensions, structure
+from adapter.validation.bindings import Bound
 from adapter.validation.invariants import INVARIANTS, Holds, objects
 from adapter.validation.narrative import broken_rule
+from adapter.validation.profiles import Against
 
 Content = Literal["object", "resource", "companion", "narrative", "integer", "list"]
 Place = tuple[Any, str | int]
@@ -44,6 +48,7 @@ class _Row:
     shape: str
     targets: frozenset[str]
     checks: tuple[tuple[str, Holds], ...]
+    bound: Bound | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +67,33 @@ class _Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class _Bundle:
+    """The resources of a Bundle's entries, by fullUrl and by what a relative reference to them says."""
+
+    entries: Mapping[str, Mapping[str, Any]]
+
+    def find(self, reference: str) -> Mapping[str, Any] | None:
+        return self.entries.get(reference.partition("/_history/")[0])
+
+
+@dataclass(frozen=True, slots=True)
 class _Scope:
     """
-    The resource in which references are resolved.
+    Where the walk is.
 
-    ``contained``: types of its contained resources by id; ``fragments``: the ids that were referred to, gathered on the way;
-    ``within``: the walk is inside a contained resource; ``extension``: inside an extension, whose structure is known; ``entries``: types of the resources of the Bundle around it by fullUrl.
+    ``resource``: the innermost resource, at ``place``; ``container``: the same, or the one that contains it; ``contained``: the
+    container's contained resources by id; ``fragments``: the ids that were referred to, gathered on the way; ``within``: inside
+    a contained resource; ``extension``: inside an extension, whose structure is known; ``bundle``: the Bundle around all.
     """
 
-    contained: Mapping[str, str]
-    fragments: set[str]
+    resource: str
+    place: Place
+    container: dict[str, Any]
+    contained: Mapping[str, Mapping[str, Any]]
     within: bool
-    entries: Mapping[str, str] | None
+    bundle: _Bundle | None
     extension: bool = False
+    fragments: set[str] = field(default_factory=set)
 
 
 @cache
@@ -114,9 +133,18 @@ def _rows(known: Definitions, element: Element) -> Iterator[_Row]:
             shape=shape.path if shape else "",
             targets=frozenset(element.types[0].targets) - {"Resource"} if element.type == "Reference" else frozenset(),
             checks=() if group else _checks(known.release, element.constraints),
+            bound=_bound(known, element),
         )
     if known.has_companion(element):
         yield _Row(f"_{element.name}", element.base_name, "companion", element.is_list, "Element", frozenset(), ())
+
+
+def _bound(known: Definitions, element: Element) -> Bound | None:
+    """What an element may leave open; what it requires is in its schema."""
+    binding = element.binding
+    if binding is None or binding.strength != "extensible" or not known.has_codes(binding.value_set):
+        return None
+    return Bound(binding.strength, binding.value_set, known.codes(binding.value_set))
 
 
 def _content(known: Definitions, element: Element, shape: Shape | None) -> Content | None:
@@ -134,14 +162,18 @@ def _content(known: Definitions, element: Element, shape: Shape | None) -> Conte
 class Walk:
     """One validation of one resource with all that is in it."""
 
-    def __init__(self, release: Release) -> None:
-        self.release = release
-        self.known = definitions(release)
+    def __init__(self, profiles: Profiles) -> None:
+        self.release: Release = profiles.release
+        self.known = profiles.base
+        self.profiles = profiles
         self.faults: list[Fault] = []
 
-    def resource(self, resource: Any) -> list[Fault]:
-        """All faults of a resource, those of its structure before those found on the walk."""
-        self._resource(resource, (None, self._type(resource)), within=None, entries=None)
+    def resource(self, resource: Any, asked: Sequence[str] = ()) -> list[Fault]:
+        """
+        All faults of a resource, those of its structure before those found on the walk. ``asked``: the canonicals of profiles
+        that it is held to besides those that it names.
+        """
+        self._resource(resource, (None, self._type(resource)), within=None, bundle=None, asked=asked)
         return self.faults
 
     def _type(self, resource: Any) -> str:
@@ -149,21 +181,42 @@ class Walk:
         return name if isinstance(name, str) and name in self.known.resource_types else ""
 
     def _resource(
-        self, resource: Any, place: Place, *, within: _Scope | None, entries: Mapping[str, str] | None
+        self,
+        resource: Any,
+        place: Place,
+        *,
+        within: _Scope | None,
+        bundle: _Bundle | None,
+        asked: Sequence[str] = (),
     ) -> None:
         name = self._type(resource)
         if not name:
             self._fault("fhir.resource-type", place, f"{self.release} resourceType")
             return
         self._structure(name, resource, place)
+        plan = _plan(self.release, name)
         if within is not None:
-            self._object(resource, _plan(self.release, name), place, replace(within, within=True))
+            scope = replace(within, resource=name, place=place, within=True)
+            self._object(resource, plan, place, scope)
+            self._profiles(resource, place, scope, asked)
             return
-        contained = {str(inner.get("id")): str(inner.get("resourceType")) for inner in objects(resource, "contained")}
-        scope = _Scope(contained, set(), within=False, entries=_entries(resource) if name == "Bundle" else entries)
-        self._object(resource, _plan(self.release, name), place, scope)
+        contained = {str(inner.get("id")): inner for inner in objects(resource, "contained")}
+        around = _Bundle(_entries(resource)) if name == "Bundle" else bundle
+        scope = _Scope(name, place, resource, contained, within=False, bundle=around)
+        self._object(resource, plan, place, scope)
         if contained:
             self._unreferred(resource, place, scope)
+        self._profiles(resource, place, scope, asked)
+
+    def _profiles(self, resource: dict[str, Any], place: Place, scope: _Scope, asked: Sequence[str]) -> None:
+        """The profiles that a resource names and those that it is asked for; of other people's, not all are known here."""
+        for url in dict.fromkeys([*asked, *_named(resource)]):
+            if not self._against(scope).profile(url, resource, place, scope.container, self._report):
+                severity: Severity = "error" if url.startswith(CANONICAL) else "warning"
+                self._fault("profile.unknown", (place, "meta"), f"{self.release} meta.profile", severity)
+
+    def _against(self, scope: _Scope) -> Against:
+        return Against(self.profiles, scope.bundle.find if scope.bundle else _nothing, _written)
 
     def _structure(self, path: str, value: Any, place: Place) -> None:
         if not structure.is_valid(self.release, path, value):
@@ -202,7 +255,7 @@ class Walk:
         if content == "object":
             self._held(value, row, place, scope)
         elif content == "resource":
-            self._resource(value, place, within=scope if row.name == "contained" else None, entries=scope.entries)
+            self._resource(value, place, within=scope if row.name == "contained" else None, bundle=scope.bundle)
         elif content == "companion":
             self._companion(parent, value, row, place, scope)
         else:
@@ -211,9 +264,11 @@ class Walk:
     def _held(self, value: Any, row: _Row, place: Place, scope: _Scope) -> None:
         if not isinstance(value, dict):
             return
-        if row.shape == "Extension" and not scope.extension:
-            self._structure("Extension", value, place)
-            scope = replace(scope, extension=True)
+        if row.shape == "Extension":
+            self._extension(value, row, place, scope)
+            scope = scope if scope.extension else replace(scope, extension=True)
+        if row.bound is not None and (wrong := row.bound.judge(value)):
+            self._fault(wrong[0], place, f"{self.release} {row.bound.value_set}", wrong[1])
         for key, holds in row.checks:
             if not holds(value):
                 self._fault("fhir.invariant", place, f"{self.release} {key}")
@@ -221,6 +276,24 @@ class Walk:
         if plan.is_reference:
             self._reference(value, row.targets, place, scope)
         self._object(value, plan, place, scope)
+
+    def _extension(self, value: dict[str, Any], row: _Row, place: Place, scope: _Scope) -> None:
+        """The structure of an extension, and what its definition says of it and of where it may stand."""
+        if not scope.extension:
+            self._structure("Extension", value, place)
+        url = value.get("url")
+        if not isinstance(url, str) or ":" not in url:
+            return
+        profile = self.profiles.profile(url)
+        if profile is None:
+            if row.name == "modifierExtension" or url.startswith(CANONICAL):
+                severity: Severity = "error" if url.startswith(CANONICAL) else "warning"
+                self._fault("fhir.extension-unknown", place, f"{self.release} {row.name}", severity)
+            return
+        parent = (scope.resource, *_names(place, scope.place)[:-1])
+        if not extensions.may_stand(profile, self.known, parent):
+            self._fault("fhir.extension-place", place, f"{self.release} context", profile=url)
+        self._against(scope).profile(url, value, place, scope.container, self._report)
 
     def _primitive(self, parent: dict[str, Any], value: Any, row: _Row, place: Place) -> None:
         if value is None:
@@ -261,17 +334,19 @@ class Walk:
             return literal["type"]
         if not _ABSOLUTE.fullmatch(reference):
             self._fault("fhir.reference", place, f"{self.release} references.html#literal")
-        elif scope.entries is not None:
-            if reference.startswith("urn:uuid:") and reference not in scope.entries:
+        elif scope.bundle is not None:
+            target = scope.bundle.find(reference)
+            if reference.startswith("urn:uuid:") and target is None:
                 self._fault("fhir.dangling", place, f"{self.release} bundle.html#references")
-            return scope.entries.get(reference)
+            return str(target.get("resourceType")) if target else None
         return None
 
     def _fragment(self, fragment: str, place: Place, scope: _Scope) -> str | None:
         scope.fragments.add(fragment)
         if fragment not in scope.contained and (fragment or not scope.within):
             self._fault("fhir.invariant", place, f"{self.release} ref-1")
-        return scope.contained.get(fragment)
+        found = scope.contained.get(fragment)
+        return str(found.get("resourceType")) if found else None
 
     def _unreferred(self, resource: dict[str, Any], place: Place, scope: _Scope) -> None:
         """dom-3: something refers to each contained resource, or it refers to the resource that contains it."""
@@ -284,17 +359,33 @@ class Walk:
                 continue
             self._fault("fhir.invariant", ((place, "contained"), index), f"{self.release} dom-3")
 
-    def _fault(self, code: str, place: Place, why: str) -> None:
+    def _fault(self, code: str, place: Place, why: str, severity: Severity = "error", *, profile: str = "") -> None:
+        self._report(Fault(code, where=_written(place), why=why, severity=severity, profile=profile))
+
+    def _report(self, fault: Fault) -> None:
         if len(self.faults) < MOST_FAULTS:
-            self.faults.append(Fault(code, where=_written(place), why=why))
+            self.faults.append(fault)
 
 
-def _entries(bundle: dict[str, Any]) -> dict[str, str]:
-    return {
-        str(entry.get("fullUrl")): str(inner.get("resourceType"))
-        for entry in objects(bundle, "entry")
-        for inner in objects(entry, "resource")
-    }
+def _named(resource: dict[str, Any]) -> Iterator[str]:
+    for meta in objects(resource, "meta"):
+        listed = meta.get("profile")
+        yield from (url for url in listed if isinstance(url, str)) if isinstance(listed, list) else ()
+
+
+def _entries(bundle: dict[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """By fullUrl, and by ``Type/id`` where only one entry has it."""
+    by_url: dict[str, Mapping[str, Any]] = {}
+    relative: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in objects(bundle, "entry"):
+        for inner in objects(entry, "resource"):
+            by_url.setdefault(str(entry.get("fullUrl")), inner)
+            relative.setdefault(f"{inner.get('resourceType')}/{inner.get('id')}", []).append(inner)
+    return by_url | {reference: found[0] for reference, found in relative.items() if len(found) == 1}
+
+
+def _nothing(_: str) -> None:
+    """Where a reference leads when there is no Bundle around."""
 
 
 def _as_long(values: Any, companions: list[Any]) -> bool:
@@ -322,3 +413,12 @@ def _written(place: Place) -> str:
     if parent is None:
         return str(step)
     return f"{_written(parent)}[{step}]" if isinstance(step, int) else f"{_written(parent)}.{step}"
+
+
+def _names(place: Place, above: Place) -> tuple[str, ...]:
+    """The names on the way from one place to another below it, without indexes."""
+    parent, step = place
+    if place is above:
+        return ()
+    before = _names(parent, above)
+    return (*before, step) if isinstance(step, str) else before

@@ -1,0 +1,75 @@
+"""Whether a coded value is in a value set, by type of element. FHIR R4 terminologies.html#4.1."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from adapter.definitions import Codes
+from adapter.errors import Severity
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What an element is bound to; ``codes`` is None where the value set's codes are not known here."""
+
+    strength: str
+    value_set: str
+    codes: Codes | None
+
+    def judge(self, value: Any) -> tuple[str, Severity] | None:
+        """
+        The stable code and severity of what is wrong with a coded value; None if nothing is.
+
+        Required: one of its codings is in the set. Extensible: one is, or no code of the set's systems is misused; what is
+        coded elsewhere is a warning, since the set may lack the meaning.
+        """
+        if self.codes is None:
+            return ("fhir.value-set-unknown", "warning") if _codings(value) else None
+        if isinstance(value, str):
+            return None if value in self.codes.all or _is_open(self.codes, value) else self._refusal()
+        codings = _codings(value)
+        if any(fits(self.codes, coding) for coding in codings):
+            return None
+        return self._refusal() if codings or self.strength == "required" else None
+
+    def _refusal(self) -> tuple[str, Severity]:
+        return ("fhir.code", "error") if self.strength == "required" else ("fhir.code-extensible", "warning")
+
+
+def fits(codes: Codes, coding: Mapping[str, Any]) -> bool:
+    """A coding's code is in the set for its system."""
+    system, code = coding.get("system"), coding.get("code")
+    if not isinstance(system, str) or not isinstance(code, str):
+        return False
+    if system in codes.patterns:
+        return _compiled(codes.patterns[system]).fullmatch(code) is not None
+    return code in codes.by_system.get(system, ())
+
+
+def _is_open(codes: Codes, code: str) -> bool:
+    return any(_compiled(pattern).fullmatch(code) for pattern in codes.patterns.values())
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def _codings(value: Any) -> list[Mapping[str, Any]]:
+    return list(_found(value))
+
+
+def _found(value: Any) -> Iterator[Mapping[str, Any]]:
+    """The codings of a CodeableConcept or CodeableReference, or a Coding or Quantity itself."""
+    if not isinstance(value, dict):
+        return
+    if "concept" in value:
+        yield from _found(value["concept"])
+    elif isinstance(value.get("coding"), list):
+        yield from (coding for coding in value["coding"] if isinstance(coding, dict) and "code" in coding)
+    elif "code" in value:
+        yield value
