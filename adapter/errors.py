@@ -69,13 +69,17 @@ class Fault:
     def do(self, language: Language = "en") -> str:
         return _fill(self.entry.do[language], self.named)
 
+    @property
+    def reason(self) -> str:
+        """The rule, and the profile whose rule it is."""
+        return " of ".join(reason for reason in (self.why, self.profile) if reason)
+
     def as_line(self, language: Language = "en") -> str:
         """One line for a terminal: where, code, what, why, what to do."""
         place = self.where or "-"
         if self.line is not None:
             place += f" (line {self.line}, column {self.column})"
-        reasons = " of ".join(reason for reason in (self.why, self.profile) if reason)
-        why = f" [{reasons}]" if reasons else ""
+        why = f" [{self.reason}]" if self.reason else ""
         return f"{self.severity}: {place}: {self.code}: {self.says(language)}{why} {self.do(language)}"
 
 

@@ -12,7 +12,19 @@ from typing import NoReturn
 
 import click
 
-from adapter.cli import auditing, convert, deciding, doctor, reference, running, sending, setting_up, why, withdrawals
+from adapter.cli import (
+    auditing,
+    checking,
+    convert,
+    deciding,
+    doctor,
+    reference,
+    running,
+    sending,
+    setting_up,
+    why,
+    withdrawals,
+)
 from adapter.cli.terminal import Root, language_option, put, run
 
 
@@ -48,7 +60,7 @@ koord.params += [
 for command in (
     running.demo,
     convert.map_,
-    convert.check,
+    checking.check,
     convert.filter_,
     deciding.decide,
     sending.send,

@@ -1,4 +1,4 @@
-"""``koord map``, ``check``, ``filter``: files in, what the adapter makes of them out. Nothing is stored and nothing is sent."""
+"""``koord map``, ``filter``: files in, what the adapter makes of them out. Nothing is stored and nothing is sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from adapter.cli import reading
 from adapter.cli.reading import Content
-from adapter.cli.terminal import OK, Command, language, lines, put, put_json, put_rows, say
+from adapter.cli.terminal import OK, Command, language, put, put_json, put_rows, say, test_identities
 from adapter.errors import AdapterError, Fault, Invalid
 
 if TYPE_CHECKING:
@@ -24,15 +24,12 @@ Form = Literal["json", "xml"]
 _format = click.option(
     "--format", "form", type=click.Choice(["json", "xml"]), default="json", help="Of the FHIR that is written."
 )
-_test = click.option(
-    "--test", "mode", flag_value="test", default="production", help="Test identities: a wrong check digit only warns."
-)
 
 
 @click.command("map", cls=Command)
 @click.argument("file")
 @_format
-@_test
+@test_identities
 @click.option("--trace", is_flag=True, help="Show instead which row of the tables carries which field where.")
 @click.option("--json", "as_json", is_flag=True, help="The trace as JSON.")
 def map_(file: str, form: Form, mode: Mode, *, trace: bool, as_json: bool) -> int:
@@ -58,40 +55,6 @@ def map_(file: str, form: Form, mode: Mode, *, trace: bool, as_json: bool) -> in
     return OK
 
 
-@click.command(cls=Command)
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "outcome"]),
-    default="text",
-    help="outcome: a FHIR OperationOutcome.",
-)
-@click.option("--rule", "rules", multiple=True, metavar="RULE", help="A rule of coordination to apply to all of it.")
-@_test
-def check(files: tuple[str, ...], form: str, rules: tuple[str, ...], mode: Mode) -> int:
-    """
-    Find every fault in records and FHIR resources.
-
-    Each with its place, line and column, stable code, reason, and what to do. Ends with 1 if something is wrong. FHIR is
-    held against R4, and interventions against koord-gc001 and koord-no-diagnosis; RULE is one of these or koord-subject.
-    """
-    found = [(name, sorted(_faults(name, rules, mode), key=_place)) for name in files]
-    every = [fault for _, faults in found for fault in faults]
-    nothing = Fault("cli.nothing-found", severity="information")
-    if form == "json":
-        put_json([_row(name, fault) for name, faults in found for fault in faults])
-    elif form == "outcome":
-        from adapter.transport.outcome import operation_outcome
-
-        put_json(operation_outcome(every or [nothing], language()))
-    else:
-        for name, faults in found:
-            for line in lines(faults, source=name) if faults else [f"{name}: {nothing.says(language())}"]:
-                put(line)
-    return max((fault.entry.exit for fault in every if fault.severity == "error"), default=OK)
-
-
 @click.command("filter", cls=Command)
 @click.argument("file")
 @click.option(
@@ -106,7 +69,7 @@ def check(files: tuple[str, ...], form: str, rules: tuple[str, ...], mode: Mode)
 @click.option("--at", metavar="TIME", help="A day, or a time with offset; now if left out.")
 @click.option("--purpose", help="The usual one of the recipient's type if left out.")
 @_format
-@_test
+@test_identities
 @click.option("--explain", is_flag=True, help="Show instead why: the rules, what is left out, what would change it.")
 @click.option("--json", "as_json", is_flag=True, help="The explanation as JSON.")
 def filter_(  # noqa: PLR0913, PLR0917  one for each option
@@ -179,81 +142,6 @@ def _records(content: Content, mapper: Mapper, mode: Mode) -> Sequence[Record]:
         raise type(error)(content.placed(error.faults)) from None
     say(content.placed([*found.losses, *found.warnings]))
     return found.records
-
-
-def _faults(name: str, rules: Sequence[str], mode: Mode) -> list[Fault]:
-    try:
-        content = reading.read(name)
-        if content.is_fhir:
-            return content.placed(_fhir_faults(content.value, rules))
-    except AdapterError as error:
-        return list(error.faults)
-    around = content.placed(_submission_faults(content.value, mode)) if content.is_submission else []
-    try:
-        _, warnings = reading.records(content, mode=mode)
-    except AdapterError as error:
-        return [*around, *error.faults]
-    return [*around, *warnings]
-
-
-def _submission_faults(value: dict[str, Any], mode: Mode) -> Sequence[Fault]:
-    """What is wrong around the records: unknown fields, deliveries and other systems' Consents that are not what they must be."""
-    from adapter.consent import handed_over
-    from adapter.domain import read_part
-    from adapter.flows.accept import SUBMISSION
-
-    try:
-        submission, _ = read_part(SUBMISSION, value)
-    except Invalid as error:
-        return error.faults
-    faults: list[Fault] = []
-    for number, document in enumerate(submission.consents):
-        try:
-            handed_over.read(document, mode=mode)
-        except Invalid as error:
-            faults += [replace(fault, where=f"consents[{number}].{fault.where}") for fault in error.faults]
-    return faults
-
-
-def _place(fault: Fault) -> tuple[int, int]:
-    return fault.line or 0, fault.column or 0
-
-
-def _fhir_faults(resource: dict[str, Any], rules: Sequence[str]) -> list[Fault]:
-    """Against FHIR and the rules that were named; interventions, whose type has no place for a diagnosis, also without one."""
-    from adapter.validation import RULES, diagnosis_content, validate
-
-    if set(rules) - set(RULES):
-        raise click.BadParameter(f"one of {', '.join(RULES)}", param_hint="--rule")
-    faults = validate(resource, rules=dict.fromkeys(["koord-gc001", *rules]))
-    return list(
-        dict.fromkeys([*faults, *(each for each in diagnosis_content(resource) if _in_intervention(resource, each))])
-    )
-
-
-def _in_intervention(resource: dict[str, Any], fault: Fault) -> bool:
-    from adapter.validation.coordination import INTERVENTION_KIND
-    from adapter.wire.places import steps
-
-    path = steps(fault.where)
-    inner = resource
-    if path[:2] == ("Bundle", "entry"):
-        inner = resource["entry"][path[2]].get("resource", {})
-    return inner.get("resourceType") == "Task" and INTERVENTION_KIND in str(inner.get("code"))
-
-
-def _row(name: str, fault: Fault) -> dict[str, Any]:
-    return {
-        "file": name,
-        "severity": fault.severity,
-        "where": fault.where,
-        "line": fault.line,
-        "column": fault.column,
-        "code": fault.code,
-        "why": fault.why,
-        "says": fault.says(language()),
-        "do": fault.do(language()),
-    }
 
 
 def _trace(mapper: Mapper, records: Sequence[Record]) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from adapter.cli.terminal import shown
 from adapter.errors import AdapterError, Fault, Invalid, Unreadable
 from adapter.wire import LIMITS
 
@@ -34,6 +35,18 @@ class Content:
     @property
     def is_submission(self) -> bool:
         return isinstance(self.value, dict) and not self.is_fhir and "record" not in self.value
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The places of the resources or records in it; ``""`` for all of it if it is one record or of no known type."""
+        if not self.is_fhir:
+            return tuple(place for place, _ in self.records) or ("",)
+        from adapter.definitions import definitions
+
+        kind, entries = self.value["resourceType"], self.value.get("entry")
+        numbers = range(len(entries)) if kind == "Bundle" and isinstance(entries, list) else ()
+        known = kind if kind in definitions().resource_names else ""
+        return (known, *(f"Bundle.entry[{n}].resource" for n in numbers if _type(entries[n])))
 
     def placed(self, faults: Iterable[Fault]) -> list[Fault]:
         """The same faults, each with line, column and pointer if its place leads into this text."""
@@ -134,9 +147,9 @@ def _bytes(name: str) -> bytes:
         with open(name, "rb") as file:  # noqa: PTH123  a name of the command line, as it was typed
             return file.read(LIMITS.size + 1)
     except FileNotFoundError:
-        raise Unreadable(Fault("cli.no-such-file", name)) from None
+        raise Unreadable(Fault("cli.no-such-file", shown(name))) from None
     except (OSError, ValueError, AttributeError) as error:  # AttributeError: standard input is closed
-        raise Unreadable(Fault("cli.unreadable-file", name, type(error).__name__)) from None
+        raise Unreadable(Fault("cli.unreadable-file", shown(name), type(error).__name__)) from None
 
 
 def _documents(value: Any) -> tuple[tuple[str, Any], ...]:

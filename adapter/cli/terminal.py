@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -72,6 +72,11 @@ def language_option() -> click.Option:
     )
 
 
+test_identities: Final = click.option(
+    "--test", "mode", flag_value="test", default="production", help="Test identities: a wrong check digit only warns."
+)
+
+
 def _choose_language(context: click.Context, _: click.Parameter, value: Language | None) -> None:
     if value is not None:
         context.find_root().meta[__name__] = value
@@ -132,17 +137,17 @@ def _cell(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def lines(faults: Iterable[Fault], *, source: str = "") -> Iterator[str]:
-    """Each fault on one line, behind the name of the file that it is about."""
-    before = f"{source}: " if source else ""
-    for fault in faults:
-        yield before + fault.as_line(language())
+def shown(name: str) -> str:
+    """The name of a file as it can be shown: whatever is no character, or would move the cursor, is replaced."""
+    readable = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in readable)
 
 
 def say(faults: Iterable[Fault], *, source: str = "") -> None:
-    """Reasons, on stderr."""
-    for line in lines(faults, source=source):
-        click.echo(line, err=True)
+    """Reasons, on stderr: each on one line, behind what it is about."""
+    before = f"{source}: " if source else ""
+    for fault in faults:
+        click.echo(before + fault.as_line(language()), err=True)
 
 
 def finished(work: Coroutine[Any, Any, Result]) -> Result:

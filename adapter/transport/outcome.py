@@ -26,7 +26,7 @@ def _issue(fault: Fault, language: Language) -> dict[str, Any]:
         "severity": fault.severity,
         "code": fault.entry.issue,
         "details": {"coding": [{"system": FAULT_SYSTEM, "code": f"{_origin(fault)}_{fault.code}"}], "text": text},
-        "diagnostics": " ".join(part for part in (_place(fault), fault.why, fault.do(language)) if part),
+        "diagnostics": " ".join(part for part in (_place(fault), fault.reason, fault.do(language)) if part),
     }
     if fault.where:
         issue["expression"] = [fault.where]
@@ -40,4 +40,7 @@ def _origin(fault: Fault) -> str:
 
 
 def _place(fault: Fault) -> str:
-    return "" if fault.line is None else f"Line {fault.line}, column {fault.column}."
+    if fault.line is None:
+        return ""
+    pointer = f", {fault.pointer}" if fault.pointer else ""
+    return f"Line {fault.line}, column {fault.column}{pointer}."

@@ -1,0 +1,375 @@
+"""``koord check``: every fault of every file, in the five forms that people, programs, test runners and scanners read."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+
+from adapter.cli import koord, report, terminal
+from adapter.cli.report import Checked
+from adapter.errors import Fault, codes
+from adapter.wire import xml
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+INTERVENTION, BROKEN = EXAMPLES / "intervention.json", EXAMPLES / "broken.json"
+FORMS = ["text", "json", "outcome", "junit", "sarif"]
+PERSONAL = ["191212121212", "19121212-1212", "Tolvan", "Orkar sitta", "Hanna Hansson"]
+FAULTS = st.builds(
+    Fault,
+    st.sampled_from(codes()),
+    where=st.sampled_from(
+        ["", "Task.status", "Bundle.entry[1].resource.note[0].text", "Bundle.entry[10]", "records[0].id"]
+    ),
+    why=st.sampled_from(["", "R4 tsk-1"]),
+    line=st.none() | st.integers(1, 9),
+    column=st.just(1),
+    severity=st.sampled_from(["error", "warning", "information"]),
+    profile=st.sampled_from(["", "https://koord.example/fhir/StructureDefinition/koord-task"]),
+    pointer=st.none() | st.sampled_from(["", "/status"]),
+)
+CHECKED = st.lists(
+    st.builds(
+        Checked,
+        st.sampled_from(["a.json", "-", "/tmp/å b.json", "bad\udcff\x1b[2J.json"]),
+        st.lists(FAULTS, max_size=5).map(tuple),
+        st.just(("Bundle", "Bundle.entry[0].resource", "Bundle.entry[1].resource")) | st.just(("",)),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@pytest.fixture
+def run(monkeypatch, capsysbinary):
+    """Run a command line in this process. Nothing personal is ever shown."""
+
+    def run(*arguments, stdin=b"", language="en_US.UTF-8", columns="100"):
+        monkeypatch.setenv("LC_ALL", language)
+        monkeypatch.setenv("COLUMNS", columns)
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
+        code = terminal.run(koord, [str(argument) for argument in arguments])
+        out, err = capsysbinary.readouterr()
+        if arguments[0] == "check":
+            assert err == b"" or code == 2
+            assert not any(word in out.decode() for word in PERSONAL)
+        return SimpleNamespace(code=code, out=out, text=out.decode(), err=err.decode(), json=lambda: json.loads(out))
+
+    return run
+
+
+def intervention(**changes):
+    return json.loads(INTERVENTION.read_text("utf-8")) | changes
+
+
+def written(folder, content, name="input.json"):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content, indent=2).encode())
+    return path
+
+
+def bundle(run, **task):
+    """The example as FHIR, its Task changed."""
+    found = run("map", INTERVENTION).json()
+    changed = next(each["resource"] for each in found["entry"] if each["resource"]["resourceType"] == "Task")
+    changed |= task
+    return found
+
+
+# what is found
+
+
+def test_check_tells_every_fault_of_every_file_in_order(run, tmp_path):
+    wrong = intervention(state="finished", note=7)
+    del wrong["unit"]
+    path = written(tmp_path, wrong)
+    ended = run("check", path, BROKEN, INTERVENTION, tmp_path / "none", "--format", "json")
+    assert ended.code == 2
+    rows = ended.json()
+    assert [row["file"] for row in rows] == [str(path)] * 3 + [str(BROKEN)] * 4 + [str(tmp_path / "none")]
+    assert [(row["code"], row["where"], row["line"], row["pointer"]) for row in rows[:3]] == [
+        ("record.required", "unit", 1, ""),
+        ("record.invalid", "state", 10, "/state"),
+        ("record.invalid", "note", rows[2]["line"], "/note"),
+    ]
+    assert rows[-1]["code"] == "cli.no-such-file"
+
+
+def test_check_finds_what_is_wrong_around_the_records_of_a_submission(run, tmp_path):
+    submission = json.loads((EXAMPLES / "submission.json").read_text("utf-8"))
+    submission["send"][0]["to"] = []
+    submission["sent"] = []
+    submission["records"][0]["kind"] = "none"
+    ended = run("check", written(tmp_path, submission), "--format", "json")
+    assert ended.code == 1
+    assert {(row["where"], row["pointer"]) for row in ended.json()} >= {
+        ("records[0].kind", "/records/0/kind"),
+        ("send[0].to", "/send/0/to"),
+        ("sent", "/sent"),
+    }
+
+
+def test_a_submission_may_hold_consents_of_other_systems_alone(run, tmp_path):
+    given = json.loads((EXAMPLES / "other-systems.json").read_text("utf-8"))
+    alone = run("check", written(tmp_path, {"consents": given["consents"]}))
+    assert alone.code == 0
+    broken = run("check", written(tmp_path, {"consents": [{"resourceType": "Consent"}]}))
+    assert broken.code == 1
+    assert "consents[0]" in broken.text
+
+
+def test_check_says_the_same_of_json_and_of_xml(run):
+    task = json.loads(BROKEN.read_text())
+    task["reasonCode"] = {"text": "x"}
+    as_json = run("check", "-", "--format", "json", stdin=json.dumps(task).encode()).json()
+    as_xml = run("check", "-", "--format", "json", stdin=xml.write(task)).json()
+    found = [[(row["code"], row["where"], row["pointer"]) for row in rows] for rows in (as_json, as_xml)]
+    assert found[0] == found[1]
+    assert all(row["line"] == 1 and row["column"] > 1 for row in as_xml)
+
+
+def test_a_diagnosis_is_no_fault_of_a_care_plan_until_the_rule_is_asked_for(run):
+    plan = run("map", EXAMPLES / "care-plan.json").out
+    assert run("check", "-", stdin=plan).code == 0
+    ended = run("check", "-", "--rule", "koord-no-diagnosis", stdin=plan)
+    assert ended.code == 1
+    assert "fhir.diagnosis" in ended.text
+
+
+def test_a_warning_is_no_finding_unless_it_is_asked_to_be(run, tmp_path):
+    person = {"identity": {"kind": "personnummer", "number": "191212121213"}}
+    path = written(tmp_path, intervention(patient=person))
+    assert run("check", path).code == 1
+    assert run("check", path, "--test").code == 0
+    assert run("check", path, "--test", "--strict").code == 1
+    assert run("check", INTERVENTION, "--strict").code == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_ends_with_1_where_something_is_wrong_and_with_0_where_nothing_is(run, form):
+    assert run("check", BROKEN, "--format", form).code == 1
+    assert run("check", INTERVENTION, "--format", form).code == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_form_holds_anything_that_a_person_wrote(run, tmp_path, form):
+    content = bundle(run, status="Tolvan", reasonCode={"text": "Orkar sitta"}, Tolvan=1, description=7)
+    ended = run("check", written(tmp_path, content), "--format", form)
+    assert ended.code == 1
+    assert "fhir.unknown-element" in ended.text
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_form_repeats_a_type_that_is_none(run, form):
+    ended = run("check", "-", "--format", form, stdin=b'{"resourceType": "Tolvan"}')
+    assert "fhir.resource-type" in ended.text
+
+
+# for people
+
+
+def test_the_text_tells_what_is_alike_once_with_all_its_places_and_ends_with_the_count(run, tmp_path):
+    content = bundle(run, status="none", priority="none")
+    content["entry"] += [{"fullUrl": "urn:uuid:1", "resource": {"resourceType": "Patient", "gender": "none"}}] * 2
+    ended = run("check", written(tmp_path, content))
+    lines = ended.text.splitlines()
+    assert lines[0] == str(tmp_path / "input.json")
+    assert lines.count("  error fhir.code") == 3  # of status, of priority, of both genders
+    places = [line.split() for line in lines if "gender" in line and "/" in line]
+    assert [place[-1].rpartition("/")[2] for place in places] == ["gender", "gender"]
+    assert re.fullmatch(r"\d+ errors in .*input\.json", lines[-2])
+    assert max(map(len, lines)) <= 100
+
+
+def test_several_files_are_counted_together_in_the_language_that_was_asked_for(run):
+    shown = run("check", BROKEN, INTERVENTION, "none", "--language", "sv").text.splitlines()
+    assert shown[-1] == "5 fel i 2 av 3 filer"
+    assert f"4 fel i {BROKEN}" in shown
+    assert f"{INTERVENTION}: Inga fel." in shown
+    assert run("check", BROKEN, BROKEN).text.splitlines()[-1] == "8 errors in 2 of 2 files"
+
+
+def test_sentences_are_broken_at_the_width_of_the_terminal(run):
+    lines = run("check", BROKEN, columns="60").text.splitlines()
+    sentences = [line for line in lines if "http" not in line and "/" not in line]
+    assert max(map(len, sentences)) <= 60
+
+
+# for programs
+
+
+def test_check_gives_json_for_programs(run):
+    rows = run("check", BROKEN, "--format", "json").json()
+    assert {"fhir.code", "fhir.format", "fhir.gc001", "fhir.diagnosis"} == {row["code"] for row in rows}
+    assert rows[0]["line"] == 3
+    assert all(row["do"] and row["says"] and row["why"] and row["severity"] for row in rows)
+    document = json.loads(BROKEN.read_text("utf-8"))
+    for row in rows:
+        assert row["pointer"].removeprefix("/") in document
+
+
+def test_check_gives_an_operation_outcome_that_is_valid(run):
+    for file in (BROKEN, INTERVENTION):
+        outcome = run("check", file, "--format", "outcome")
+        assert outcome.json()["resourceType"] == "OperationOutcome"
+        assert run("check", "-", stdin=outcome.out).code == 0
+
+
+def test_the_issues_of_several_files_name_their_file(run):
+    issues = run("check", BROKEN, INTERVENTION, "none", "--format", "outcome").json()["issue"]
+    assert [issue["diagnostics"].partition(": ")[0] for issue in issues] == [str(BROKEN)] * 4 + ["none"]
+    assert "Line 3, column 3, /status. R4 Task.status" in issues[0]["diagnostics"]
+
+
+# for test runners
+
+
+SUITE = {"name", "package", "id", "timestamp", "hostname", "tests", "failures", "errors", "time"}
+"""What Ant's schema requires of a suite inside ``testsuites``. Jenkins' requires name, tests, failures and errors."""
+
+
+def assert_junit(content):
+    root = etree.fromstring(content)
+    assert (root.tag, dict(root.attrib)) == ("testsuites", {})
+    for number, suite in enumerate(root):
+        assert suite.tag == "testsuite"
+        assert set(suite.keys()) == SUITE
+        assert suite.get("id") == str(number)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.get("timestamp"))
+        tags = [child.tag for child in suite]
+        cases = suite.findall("testcase")
+        assert tags == ["properties", *["testcase"] * len(cases), "system-out", "system-err"]
+        failures = [case for case in cases if len(case)]
+        assert (suite.get("tests"), suite.get("failures")) == (str(len(cases)), str(len(failures)))
+        for case in cases:
+            assert set(case.keys()) == {"name", "classname", "time"}
+            assert len(case) <= 1
+        for (failure,) in failures:
+            assert failure.tag == "failure"
+            assert set(failure.keys()) == {"type", "message"}
+            assert failure.text.strip()
+    return root
+
+
+def test_junit_has_a_case_for_every_resource_and_fails_the_one_that_is_wrong(run, tmp_path):
+    content = bundle(run, status="none")
+    root = assert_junit(run("check", written(tmp_path, content), INTERVENTION, "--format", "junit").out)
+    fhir, record = root
+    number = next(n for n, each in enumerate(content["entry"]) if each["resource"]["resourceType"] == "Task")
+    names = [case.get("name") for case in fhir.findall("testcase")]
+    assert names == ["Bundle", *(f"Bundle.entry[{n}].resource" for n in range(len(content["entry"])))]
+    (failed,) = (case for case in fhir.findall("testcase") if len(case))
+    assert failed.get("name") == f"Bundle.entry[{number}].resource"
+    assert f"Bundle.entry[{number}].resource.status" in failed[0].text
+    assert record.get("failures") == "0"
+
+
+def test_junit_has_a_case_for_every_record(run, tmp_path):
+    (suite,) = assert_junit(
+        run("check", written(tmp_path, [intervention(), intervention(note=7)]), "--format", "junit").out
+    )
+    assert [(case.get("name"), len(case)) for case in suite.findall("testcase")] == [("[0]", 0), ("[1]", 1)]
+
+
+def test_in_junit_warnings_are_told_and_fail_only_if_strict(run, tmp_path):
+    person = {"identity": {"kind": "personnummer", "number": "191212121213"}}
+    path = written(tmp_path, intervention(patient=person))
+    (lenient,) = assert_junit(run("check", path, "--test", "--format", "junit").out)
+    (strict,) = assert_junit(run("check", path, "--test", "--format", "junit", "--strict").out)
+    assert (lenient.get("failures"), strict.get("failures")) == ("0", "1")
+    assert "record.check-digit" in lenient.find("system-out").text
+    assert "record.check-digit" in strict.find("testcase/failure").text
+
+
+@given(checked=CHECKED, strict=st.booleans())
+def test_no_fault_is_missing_in_junit_and_whatever_files_are_called_it_is_xml(checked, strict):
+    root = assert_junit(report.junit(checked, "en", strict=strict))
+    for suite, each in zip(root, checked, strict=True):
+        told = "".join(suite.itertext())
+        for fault in each.faults:
+            assert f" {fault.code}\n" in told
+            assert fault.where in told
+        failing = any(f.severity == "error" or (strict and f.severity == "warning") for f in each.faults)
+        assert (suite.get("failures") != "0") == failing
+
+
+# for scanners
+
+
+def assert_sarif(log):
+    """The required properties and value ranges of SARIF 2.1.0 for what we write."""
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    driver = run["tool"]["driver"]
+    assert driver["name"] == "koord"
+    assert re.fullmatch(r"[a-z]{2}", run["language"])
+    assert run["columnKind"] in {"utf16CodeUnits", "unicodeCodePoints"}
+    rules = driver["rules"]
+    assert len({rule["id"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert rule["shortDescription"]["text"]
+        assert rule["help"]["text"]
+        assert not re.search(r"[{}]", rule["shortDescription"]["text"] + rule["help"]["text"])
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        assert result["level"] in {"none", "note", "warning", "error"}
+        assert not re.search(r"(?<!\{)\{(?!\{)", result["message"]["text"].replace("{{", ""))
+        (location,) = result["locations"]
+        physical = location["physicalLocation"]
+        assert re.fullmatch(r"[\w.~:/?#\[\]@!$&'()*+,;=%-]+", physical["artifactLocation"]["uri"], re.ASCII)
+        if "region" in physical:
+            assert physical["region"].keys() == {"startLine", "startColumn"}
+            assert min(physical["region"].values()) >= 1
+        for logical in location.get("logicalLocations", ()):
+            assert logical["fullyQualifiedName"]
+    return run
+
+
+def test_sarif_points_at_the_line_and_names_the_element_the_rule_and_what_to_do(run):
+    found = assert_sarif(run("check", BROKEN, "--format", "sarif").json())
+    first = found["results"][0]
+    (location,) = first["locations"]
+    assert (first["ruleId"], first["level"]) == ("fhir.code", "error")
+    assert location["physicalLocation"]["region"] == {"startLine": 3, "startColumn": 3}
+    assert unquote(location["physicalLocation"]["artifactLocation"]["uri"]).endswith(str(BROKEN))
+    assert location["logicalLocations"] == [{"fullyQualifiedName": "Task.status"}]
+    assert first["properties"] == {"rule": "R4 Task.status required binding", "pointer": "/status"}
+    assert "Use one of the value set's codes." in first["message"]["text"]
+
+
+@given(checked=CHECKED, language=st.sampled_from(["sv", "en"]))
+def test_every_fault_is_one_result_whatever_files_are_called(checked, language):
+    found = assert_sarif(json.loads(json.dumps(report.sarif(checked, language))))
+    assert [result["ruleId"] for result in found["results"]] == [
+        fault.code for each in checked for fault in each.faults
+    ]
+
+
+@given(checked=CHECKED, language=st.sampled_from(["sv", "en"]))
+def test_text_rows_and_outcome_tell_every_fault_too(checked, language):
+    faults = [fault for each in checked for fault in each.faults]
+    told = "\n".join(report.text(checked, language))
+    told.encode()  # whatever files are called
+    assert all(fault.code in told and fault.where in told and fault.profile in told for fault in faults)
+    assert "\x1b" not in told
+    assert [row["code"] for row in report.rows(checked, language)] == [fault.code for fault in faults]
+    assert len(report.outcome(checked, language)["issue"]) == max(len(faults), 1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_whose_name_is_no_text_is_checked_as_any_other(run, tmp_path, form):
+    name = tmp_path / "bad\udcff\x1b[2J.json"
+    shutil.copy(BROKEN, name)
+    ended = run("check", name, name.with_name("none\udcff"), "--format", form)
+    assert ended.code == 2
+    assert "\x1b" not in ended.text
+    assert "fhir.gc001" in ended.text
