@@ -103,11 +103,16 @@ class Profiles:
         self._codes: dict[str, Codes | None] = {}
 
     def profile(self, url: str) -> Profile | None:
-        """The profile with this canonical, its version left out of account; None if it is not known."""
+        """
+        The profile with this canonical, its version left out of account; None if it is not known.
+
+        Raises:
+            Misconfigured: its definition is not one (``profile.package``).
+        """
         plain = url.partition("|")[0]
         if plain not in self._profiles:
             found = self._read("StructureDefinition", plain)
-            self._profiles[plain] = _profile(found) if found and "snapshot" in found else None
+            self._profiles[plain] = _profile(plain, found) if found and "snapshot" in found else None
         return self._profiles[plain]
 
     @cached_property
@@ -241,9 +246,16 @@ def _common(parts: Iterable[Codes]) -> Codes:
     )
 
 
-def _profile(found: Mapping[str, Any]) -> Profile:
+def _profile(url: str, found: Mapping[str, Any]) -> Profile:
+    try:
+        return _read_profile(url, found)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Misconfigured(Fault("profile.package", url, f"StructureDefinition: {type(error).__name__}")) from error
+
+
+def _read_profile(url: str, found: Mapping[str, Any]) -> Profile:
     return Profile(
-        url=found["url"],
+        url=url,
         title=found.get("title", found["name"]),
         type=found["type"],
         kind=found["kind"],

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from adapter.definitions import Constraint, Element
 from adapter.errors import Fault, Severity
-from adapter.profiles import BASE, Node, Profile, Profiles
+from adapter.profiles import BASE, Node, Profile, Profiles, Slicing
 from adapter.validation.bindings import Bound
 from adapter.validation.invariants import objects
 from adapter.validation.own_invariants import OWN
@@ -27,6 +27,7 @@ Place = tuple[Any, str | int]
 Report = Callable[[Fault], None]
 
 _EXTENSION_CALL: Final = re.compile(r"\bextension\(('[^']*')\)")
+_UNSLICED: Final = Slicing((), "open", is_ordered=False)
 _NUMBERS: Final = (int, float, Decimal)
 
 
@@ -63,6 +64,7 @@ class Plan:
     checks: tuple[_Check, ...]
     profiles: tuple[str, ...]
     targets: tuple[str, ...]
+    slicing: Slicing
     parts: tuple[_Part, ...]
     children: tuple[Plan, ...]
 
@@ -111,6 +113,7 @@ class _Compiler:
                 url for kind in node.types if kind.code != "Extension" for url in kind.profiles if "/" in url
             ),
             targets=self._targets(node, base),
+            slicing=node.slicing or _UNSLICED,
             parts=parts,
             children=tuple(child for child in children if not child.asks_nothing),
         )
@@ -285,13 +288,14 @@ class _Walk:
             self._slices(asked, found, here)
 
     def _count(self, asked: Plan, count: int, place: Place) -> None:
+        card = f"{asked.node.min}..{'*' if asked.node.max is None else asked.node.max}"
         if count < asked.low:
-            self._fault("fhir.missing", place, asked, f"{asked.low}..{'*' if asked.high is None else asked.high}")
+            self._fault("fhir.missing", place, asked, card)
         if asked.high is not None and count > asked.high:
-            self._fault("fhir.too-many" if asked.high else "profile.prohibited", place, asked, f"0..{asked.high}")
+            self._fault("fhir.too-many" if asked.high else "profile.prohibited", place, asked, card)
 
     def _slices(self, asked: Plan, found: list[tuple[Item, Place]], place: Place) -> None:
-        slicing = asked.node.slicing
+        slicing = asked.slicing
         around = Surroundings(self._resolve, self._conforms)
         members: list[list[tuple[Item, Place]]] = [[] for _ in asked.parts]
         last = -1
@@ -299,10 +303,12 @@ class _Walk:
             index = next((n for n, part in enumerate(asked.parts) if part.belongs(item, around)), None)
             if index is not None:
                 members[index].append((item, where))
-                if slicing and slicing.is_ordered and index < last:
-                    self._fault("profile.order", where, asked, "ordered")
-                last = max(last, index)
-            elif slicing and slicing.rules == "closed":
+                if index < last:
+                    self._fault("profile.order", where, asked, slicing.rules)
+                last = max(last, index) if slicing.is_ordered else last
+            elif slicing.rules == "openAtEnd":
+                last = len(asked.parts)
+            elif slicing.rules == "closed":
                 self._fault("profile.slice", where, asked, "closed")
         for part, those in zip(asked.parts, members, strict=True):
             self._count(part.plan, len(those), place)

@@ -1,0 +1,498 @@
+"""Profiles of other people, from a package folder: every kind of rule that a snapshot can hold."""
+
+import json
+
+import pytest
+
+from adapter.definitions import definitions
+from adapter.errors import Invalid, Misconfigured
+from adapter.profiles import profiles
+from adapter.validation import errors, validate
+
+BASE = "https://example.org/StructureDefinition/"
+HL7 = "http://hl7.org/fhir/StructureDefinition/"
+
+
+def element(path, low=None, high=None, **more):
+    """An element of a snapshot; its id is its path unless the path names slices (``Task.input:a.type``)."""
+    plain = ".".join(word.partition(":")[0] for word in path.split("."))
+    known = definitions("R4").element(plain) if "." in plain else None
+    card = (known.min, known.max) if known else (0, None)
+    low, high = (card[0] if low is None else low), (card[1] if high is None else high)
+    return {"id": path, "path": plain, "min": low, "max": "*" if high is None else str(high), **more}
+
+
+def with_those_above(elements):
+    """A snapshot has every element on the way to each of its elements."""
+    found = {}
+    for each in elements:
+        words = each["id"].split(".")
+        for end in range(2, len(words)):
+            above = ".".join(words[:end])
+            found.setdefault(above, element(above))
+        found[each["id"]] = each
+    return list(found.values())
+
+
+def structure(name, kind, *elements, **more):
+    return {
+        "resourceType": "StructureDefinition", "url": BASE + name, "name": name, "status": "draft", "type": kind, "kind": "resource",
+        "abstract": False, "baseDefinition": HL7 + kind, "derivation": "constraint",
+        "snapshot": {"element": [element(kind, 0, None), *with_those_above(elements)]}, **more,
+    }  # fmt: skip
+
+
+def extension(name, *elements, context=("element", "Task")):
+    found = structure(name, "Extension", *elements, element("Extension.url", fixedUri=BASE + name))
+    return found | {"kind": "complex-type", "context": [{"type": context[0], "expression": context[1]}]}
+
+
+def value_set(name, *systems, **compose):
+    includes = [{"system": s, "concept": [{"code": c} for c in codes]} for s, codes in systems]
+    return {
+        "resourceType": "ValueSet",
+        "url": f"https://example.org/ValueSet/{name}",
+        "compose": {"include": includes} | compose,
+    }
+
+
+def task(**more):
+    return {"resourceType": "Task", "status": "requested", "intent": "order"} | more
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """Writes definitions as a package; gives a function that tells ``(code, where)`` of what a resource lacks against one."""
+    folders = iter(range(100))
+
+    def make(*resources):
+        folder = tmp_path / str(next(folders)) / "package"
+        folder.mkdir(parents=True)
+        for number, resource in enumerate(resources):
+            (folder / f"{number}.json").write_text(json.dumps(resource), "utf-8")
+
+        def judged(resource, name="p", severity="error"):
+            found = validate(resource, profiles=[BASE + name] if name else [], packages=(folder.parent,))
+            return {(fault.code, fault.where) for fault in found if fault.severity == severity}
+
+        return judged
+
+    return make
+
+
+def test_a_profile_may_ask_for_more_and_allow_less_than_fhir(judge):
+    told = judge(
+        structure(
+            "p", "Task", element("Task.description", 1, 1), element("Task.note", 0, 1), element("Task.owner", 0, 0)
+        )
+    )
+    assert told(task(description="x", note=[{"text": "a"}])) == set()
+    assert told(task()) == {("fhir.missing", "Task.description")}
+    assert told(task(description="x", note=[{"text": "a"}, {"text": "b"}])) == {("fhir.too-many", "Task.note")}
+    assert told(task(description="x", owner={"reference": "Patient/1"})) >= {("profile.prohibited", "Task.owner")}
+
+
+def test_every_fault_names_the_profile_and_the_element(judge, tmp_path):
+    told = judge(structure("p", "Task", element("Task.description", 1, 1)))
+    assert told(task())
+    fault, *_ = validate(task(), profiles=[BASE + "p"], packages=(tmp_path / "0",))
+    assert fault.profile == BASE + "p"
+    assert fault.why == "Task.description 1..1"
+
+
+def test_a_required_element_may_be_there_by_its_extensions_alone(judge):
+    told = judge(structure("p", "Task", element("Task.description", 1, 1)))
+    absent = {"extension": [{"url": HL7 + "data-absent-reason", "valueCode": "unknown"}]}
+    assert told(task(_description=absent)) == set()
+
+
+def test_a_fixed_value_is_that_value_and_a_pattern_is_contained(judge):
+    told = judge(
+        structure(
+            "p", "Task", element("Task.intent", fixedCode="order"),
+            element("Task.code", patternCodeableConcept={"coding": [{"system": "urn:s", "code": "a"}]}),
+            element("Task.performerType", fixedCodeableConcept={"text": "x"}),
+        )
+    )  # fmt: skip
+    with_more = {
+        "coding": [{"system": "urn:t", "code": "b"}, {"system": "urn:s", "code": "a", "display": "A"}],
+        "text": "t",
+    }
+    assert told(task(code=with_more)) == set()
+    assert told(task(intent="plan")) == {("profile.value", "Task.intent")}
+    assert told(task(code={"coding": [{"system": "urn:s", "code": "b"}]})) == {("profile.value", "Task.code")}
+    assert told(task(performerType=[{"text": "x"}, {"text": "x", "id": "1"}])) == {
+        ("profile.value", "Task.performerType[1]")
+    }
+
+
+def test_a_choice_may_be_narrowed_to_some_of_its_types(judge):
+    told = judge(
+        structure("p", "Task", element("Task.input.value[x]", 1, 1, type=[{"code": "string"}, {"code": "Period"}]))
+    )
+    kind = {"type": {"text": "t"}}
+    assert told(task(input=[kind | {"valueString": "x"}, kind | {"valuePeriod": {"start": "2026"}}])) == set()
+    assert told(task(input=[kind | {"valueBoolean": True}])) == {("fhir.type", "Task.input[0].value")}
+
+
+def test_limits_of_length_and_value_hold(judge):
+    told = judge(
+        structure(
+            "p", "Task", element("Task.description", maxLength=3), element("Task.restriction.repetitions", minValueInteger=2, maxValueInteger=4),
+            element("Task.authoredOn", minValueDateTime="2020-01-01"),
+        )
+    )  # fmt: skip
+    assert told(task(description="abc", restriction={"repetitions": 4}, authoredOn="2021-01-01")) == set()
+    assert told(task(description="abcd", restriction={"repetitions": 5}, authoredOn="2019-01-01")) == {
+        ("profile.limit", "Task.description"), ("profile.limit", "Task.restriction.repetitions"), ("profile.limit", "Task.authoredOn"),
+    }  # fmt: skip
+
+
+SLICED = {"slicing": {"discriminator": [{"type": "value", "path": "type.coding.code"}], "rules": "open"}}
+
+
+def inputs(*codes):
+    return [{"type": {"coding": [{"system": "urn:s", "code": code}]}, "valueString": "x"} for code in codes]
+
+
+def sliced(rules="open", *, ordered=False):
+    slicing = {"discriminator": [{"type": "value", "path": "type.coding.code"}], "rules": rules, "ordered": ordered}
+    return structure(
+        "p", "Task", element("Task.input", slicing=slicing),
+        element("Task.input:a", 1, 1), element("Task.input:a.type", patternCodeableConcept={"coding": [{"system": "urn:s", "code": "a"}]}),
+        element("Task.input:a.value[x]", 1, 1, type=[{"code": "string"}]),
+        element("Task.input:b", 0, 1), element("Task.input:b.type.coding.code", 1, 1, fixedCode="b"),
+    )  # fmt: skip
+
+
+def test_slices_are_told_by_fixed_values_and_patterns_and_counted(judge):
+    told = judge(sliced())
+    assert told(task(input=inputs("a", "b", "c", "c"))) == set()
+    assert told(task(input=inputs("b"))) == {("fhir.missing", "Task.input")}
+    assert told(task(input=inputs("a", "a"))) == {("fhir.too-many", "Task.input")}
+    assert told(task(input=[inputs("a")[0] | {"valueString": None, "valueBoolean": True}])) >= {
+        ("fhir.type", "Task.input[0].value")
+    }
+
+
+def test_a_closed_slicing_allows_no_others_and_an_ordered_one_no_other_order(judge):
+    assert judge(sliced("closed"))(task(input=inputs("a", "c"))) == {("profile.slice", "Task.input[1]")}
+    assert judge(sliced(ordered=True))(task(input=inputs("b", "a"))) == {("profile.order", "Task.input[1]")}
+    assert judge(sliced(ordered=True))(task(input=inputs("a", "c", "b"))) == set()
+    assert judge(sliced("openAtEnd"))(task(input=inputs("c", "a"))) == {("profile.order", "Task.input[1]")}
+
+
+def test_slices_are_told_by_type(judge):
+    told = judge(
+        structure(
+            "p", "Task", element("Task.input.value[x]", 1, 1, slicing={"discriminator": [{"type": "type", "path": "$this"}], "rules": "open"}),
+            element("Task.input.value[x]:valueString", 0, 1, type=[{"code": "string"}], maxLength=2),
+        )
+    )  # fmt: skip
+    kind = {"type": {"text": "t"}}
+    assert told(task(input=[kind | {"valueString": "ab"}, kind | {"valueMarkdown": "abc"}])) == set()
+    assert told(task(input=[kind | {"valueString": "abc"}])) == {("profile.limit", "Task.input[0].value")}
+
+
+def test_slices_are_told_by_whether_something_is_there(judge):
+    told = judge(
+        structure(
+            "p", "Task", element("Task.note", slicing={"discriminator": [{"type": "exists", "path": "time"}], "rules": "open"}),
+            element("Task.note:dated", 1, 1), element("Task.note:dated.time", 1, 1), element("Task.note:undated", 0, 1), element("Task.note:undated.time", 0, 0),
+        )
+    )  # fmt: skip
+    assert told(task(note=[{"text": "x", "time": "2026-01-01"}, {"text": "y"}])) == set()
+    assert told(task(note=[{"text": "x"}, {"text": "y"}])) == {
+        ("fhir.missing", "Task.note"),
+        ("fhir.too-many", "Task.note"),
+    }
+
+
+def test_slices_are_told_by_a_required_binding(judge):
+    told = judge(
+        value_set("ab", ("urn:s", ["a", "b"])),
+        structure(
+            "p", "Task", element("Task.input", slicing={"discriminator": [{"type": "value", "path": "type"}], "rules": "open"}),
+            element("Task.input:ab", 0, 1), element("Task.input:ab.type", 1, 1, binding={"strength": "required", "valueSet": "https://example.org/ValueSet/ab"}),
+        ),
+    )  # fmt: skip
+    assert told(task(input=inputs("a", "c"))) == set()
+    assert told(task(input=inputs("a", "b"))) == {("fhir.too-many", "Task.input")}
+
+
+def bundle(*entries):
+    return {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"fullUrl": url, "resource": resource} for url, resource in entries],
+    }
+
+
+PATIENT = {"resourceType": "Patient", "active": True}
+
+
+def test_entries_are_told_by_the_profile_and_type_of_their_resource(judge):
+    by_profile = structure(
+        "p", "Bundle", element("Bundle.entry", slicing={"discriminator": [{"type": "profile", "path": "resource"}], "rules": "open"}),
+        element("Bundle.entry:active", 1, 1), element("Bundle.entry:active.resource", 1, 1, type=[{"code": "Patient", "profile": [BASE + "active"]}]),
+    )  # fmt: skip
+    by_type = structure(
+        "t", "Bundle", element("Bundle.entry", slicing={"discriminator": [{"type": "type", "path": "resource"}], "rules": "open"}),
+        element("Bundle.entry:patient", 1, 1), element("Bundle.entry:patient.resource", 1, 1, type=[{"code": "Patient"}]),
+        element("Bundle.entry:patient.resource.active", 1, 1),
+    )  # fmt: skip
+    active = structure("active", "Patient", element("Patient.active", 1, 1))
+    told = judge(by_profile, by_type, active)
+    good, lame = (
+        bundle(("urn:uuid:1", PATIENT), ("urn:uuid:2", task())),
+        bundle(("urn:uuid:1", {"resourceType": "Patient", "gender": "other"})),
+    )
+    for name in "pt":
+        assert not {code for code, _ in told(good, name)} & {"fhir.missing", "fhir.too-many", "profile.none"}
+    assert told(lame) >= {("fhir.missing", "Bundle.entry")}
+    assert told(lame, "t") >= {("fhir.missing", "Bundle.entry[0].resource.active")}
+
+
+def test_a_reference_whose_target_is_here_leads_to_one_of_its_profiles(judge):
+    told = judge(
+        structure("p", "Task", element("Task.for", type=[{"code": "Reference", "targetProfile": [BASE + "active"]}])),
+        structure("active", "Patient", element("Patient.active", 1, 1)),
+    )
+    aim = task(**{"for": {"reference": "#x"}}, contained=[PATIENT | {"id": "x"}])
+    assert told(aim) == set()
+    assert told(aim | {"contained": [{"resourceType": "Patient", "id": "x", "gender": "male"}]}) == {
+        ("fhir.reference-target", "Task.for.reference")
+    }
+    assert told(task(**{"for": {"reference": "Group/1"}})) == {("fhir.reference-target", "Task.for.reference")}
+    assert told(task(**{"for": {"reference": "Patient/1"}})) == set(), "of what is elsewhere only the type can be told"
+
+
+def test_a_resource_is_held_to_the_profiles_that_it_names_wherever_it_stands(judge):
+    told = judge(structure("p", "Patient", element("Patient.active", 1, 1)))
+    lame = {"resourceType": "Patient", "gender": "male", "meta": {"profile": [BASE + "p|1.0"]}}
+    assert told(lame, "") == {("fhir.missing", "Patient.active")}
+    assert told(bundle(("urn:uuid:12345678-1234-1234-1234-123456789012", lame)), "") == {
+        ("fhir.missing", "Bundle.entry[0].resource.active")
+    }
+    inner = task(**{"for": {"reference": "#x"}}, contained=[lame | {"id": "x"}])
+    assert told(inner, "") == {("fhir.missing", "Task.contained[0].active")}
+
+
+def test_a_profile_of_another_type_of_resource_is_refused(judge):
+    told = judge(structure("p", "Patient", element("Patient.active", 1, 1)))
+    assert told(task()) == {("fhir.resource-type", "Task")}
+
+
+def test_a_profile_that_nobody_knows_is_told_and_one_that_is_asked_for_is_refused(judge):
+    named = task(
+        meta={"profile": ["https://elsewhere.example/p", "https://koord.example/fhir/StructureDefinition/no-such"]}
+    )
+    assert {(f.code, f.severity) for f in validate(named)} == {
+        ("profile.unknown", "warning"),
+        ("profile.unknown", "error"),
+    }
+    with pytest.raises(Invalid) as told:
+        validate(task(), profiles=["https://elsewhere.example/p"])
+    assert told.value.first.code == "profile.unknown"
+
+
+def test_an_extension_is_held_to_its_definition_and_its_place(judge):
+    told = judge(extension("e", element("Extension.value[x]", 1, 1, type=[{"code": "boolean"}])))
+    assert told(task(extension=[{"url": BASE + "e", "valueBoolean": True}]), "") == set()
+    assert told(task(extension=[{"url": BASE + "e", "valueString": "x"}]), "") == {
+        ("fhir.type", "Task.extension[0].value")
+    }
+    assert told(PATIENT | {"extension": [{"url": BASE + "e", "valueBoolean": True}]}, "") == {
+        ("fhir.extension-place", "Patient.extension[0]")
+    }
+    assert told(task(extension=[{"url": "https://elsewhere.example/e", "valueString": "x"}]), "") == set()
+    assert told(
+        task(extension=[{"url": "https://koord.example/fhir/StructureDefinition/no-such", "valueString": "x"}]), ""
+    ) == {("fhir.extension-unknown", "Task.extension[0]")}
+
+
+@pytest.mark.parametrize(
+    ("expression", "resource", "fits"),
+    [
+        ("Task.restriction.period", task(restriction={"period": {"start": "2026", "extension": ["E"]}}), True),
+        ("Period", task(restriction={"period": {"start": "2026", "extension": ["E"]}}), True),
+        ("Element", task(restriction={"period": {"start": "2026", "extension": ["E"]}}), True),
+        ("Task.executionPeriod", task(restriction={"period": {"start": "2026", "extension": ["E"]}}), False),
+        ("DomainResource", task(extension=["E"]), True),
+        ("Resource", task(extension=["E"]), True),
+        ("Patient", task(extension=["E"]), False),
+        ("Task.description", task(_description={"extension": ["E"]}), True),
+        ("string", task(_description={"extension": ["E"]}), True),
+        ("Task.input.value[x]", task(input=[{"type": {"text": "t"}, "valuePeriod": {"extension": ["E"]}}]), True),
+        ("Patient", task(**{"for": {"reference": "#x"}}, contained=[{"resourceType": "Patient", "id": "x", "extension": ["E"]}]), True),
+        ("Task", task(**{"for": {"reference": "#x"}}, contained=[{"resourceType": "Patient", "id": "x", "extension": ["E"]}]), False),
+        ("Task", {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": task(extension=["E"])}]}, True),
+    ],
+)  # fmt: skip
+def test_the_context_of_an_extension_is_a_path_or_a_type_or_what_a_type_is_made_from(judge, expression, resource, fits):
+    told = judge(
+        extension("e", element("Extension.value[x]", 1, 1, type=[{"code": "boolean"}]), context=("element", expression))
+    )
+    filled = json.loads(json.dumps(resource).replace('"E"', json.dumps({"url": BASE + "e", "valueBoolean": True})))
+    assert any(code == "fhir.extension-place" for code, _ in told(filled, "")) is not fits
+
+
+def test_extensions_of_a_profile_are_slices_by_url(judge):
+    told = judge(
+        extension("e", element("Extension.value[x]", 1, 1, type=[{"code": "boolean"}])),
+        structure(
+            "p", "Task", element("Task.extension", slicing={"discriminator": [{"type": "value", "path": "url"}], "rules": "open"}),
+            element("Task.extension:e", 1, 1, type=[{"code": "Extension", "profile": [BASE + "e"]}]),
+        ),
+    )  # fmt: skip
+    one = {"url": BASE + "e", "valueBoolean": True}
+    assert told(task(extension=[one, {"url": "https://elsewhere.example/e", "valueString": "x"}])) == set()
+    assert told(task()) == {("fhir.missing", "Task.extension")}
+    assert told(task(extension=[one, one])) == {("fhir.too-many", "Task.extension")}
+
+
+def bound(strength, name="ab", path="Task.code"):
+    return structure(
+        "p", "Task", element(path, binding={"strength": strength, "valueSet": f"https://example.org/ValueSet/{name}"})
+    )
+
+
+def coded(system, code):
+    return task(code={"coding": [{"system": system, "code": code}]})
+
+
+def test_a_required_binding_refuses_and_an_extensible_one_warns(judge):
+    codes = value_set("ab", ("urn:s", ["a", "b"]))
+    required, extensible = judge(codes, bound("required")), judge(codes, bound("extensible"))
+    for told in (required, extensible):
+        assert told(coded("urn:s", "b")) == set()
+    assert required(coded("urn:s", "c")) == required(coded("urn:t", "a")) == {("fhir.code", "Task.code")}
+    assert required(task(code={"text": "a"})) == {("fhir.code", "Task.code")}
+    assert extensible(coded("urn:t", "a"), severity="warning") == {("fhir.code-extensible", "Task.code")}
+    assert extensible(task(code={"text": "a"}), severity="warning") == set()
+
+
+def test_a_value_set_may_include_systems_and_other_value_sets(judge):
+    system = {
+        "resourceType": "CodeSystem",
+        "url": "urn:whole",
+        "content": "complete",
+        "concept": [{"code": "x", "concept": [{"code": "y"}]}],
+    }
+    whole = {
+        "resourceType": "ValueSet",
+        "url": "https://example.org/ValueSet/whole",
+        "compose": {"include": [{"system": "urn:whole"}]},
+    }
+    both = value_set("both", ("urn:s", ["a"]))
+    both["compose"]["include"].append({"valueSet": ["https://example.org/ValueSet/whole"]})
+    told = judge(system, whole, both, bound("required", "both"))
+    assert told(coded("urn:whole", "y")) == told(coded("urn:s", "a")) == set()
+    assert told(coded("urn:whole", "z")) == {("fhir.code", "Task.code")}
+
+
+def test_a_value_set_whose_codes_cannot_be_told_is_said_and_refuses_nothing(judge):
+    told = judge(value_set("far", ("urn:s", ["a"]), exclude=[{"system": "urn:s"}]), bound("required", "far"))
+    assert told(coded("urn:s", "a")) == set()
+    assert told(coded("urn:s", "a"), severity="warning") == {("fhir.value-set-unknown", "Task.code")}
+
+
+def constrained(expression, severity="error"):
+    constraint = {"key": "x-1", "severity": severity, "human": "x", "expression": expression, "source": BASE + "p"}
+    found = structure("p", "Task")
+    found["snapshot"]["element"][0]["constraint"] = [constraint]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("expression", "holds", "breaks"),
+    [
+        ("status = 'requested'", task(), task(status="completed")),
+        ("description.exists() implies note.exists()", task(), task(description="x")),
+        (
+            "input.all(value.exists())",
+            task(input=inputs("a")),
+            task(input=[{"type": {"text": "t"}, "_valueString": {"id": "1"}}]),
+        ),
+        (
+            "extension('https://example.org/e').exists()",
+            task(extension=[{"url": "https://example.org/e", "valueString": "x"}]),
+            task(),
+        ),
+        ("restriction.repetitions < 3", task(restriction={"repetitions": 2}), task(restriction={"repetitions": 3})),
+    ],
+)
+def test_the_invariants_of_a_profile_are_run_as_fhirpath(judge, expression, holds, breaks):
+    told = judge(constrained(expression))
+    assert ("fhir.invariant", "Task") not in told(holds)
+    assert ("fhir.invariant", "Task") in told(breaks)
+
+
+def test_an_invariant_that_only_warns_refuses_nothing(judge):
+    told = judge(constrained("description.exists()", "warning"))
+    assert told(task()) == set()
+    assert told(task(), severity="warning") == {("fhir.invariant", "Task")}
+
+
+def test_an_invariant_that_cannot_be_run_is_said(judge):
+    told = judge(constrained("code.memberOf('https://example.org/ValueSet/ab')"))
+    assert told(task(), severity="warning") == {("profile.not-run", "Task")}
+
+
+@pytest.mark.parametrize(
+    "slicing",
+    [
+        {"discriminator": [{"type": "value", "path": "type.ofType(Coding)"}], "rules": "open"},
+        {"discriminator": [{"type": "position", "path": "$this"}], "rules": "open"},
+        {"discriminator": [{"type": "value", "path": "type"}], "rules": "open"},
+        {"rules": "open"},
+    ],
+)
+def test_a_slicing_that_cannot_be_decided_refuses_the_package(judge, slicing):
+    told = judge(structure("p", "Task", element("Task.input", slicing=slicing), element("Task.input:a", 0, 1)))
+    with pytest.raises(Misconfigured) as refused:
+        told(task(input=inputs("a")))
+    assert refused.value.first.code == "profile.slicing"
+
+
+def test_a_definition_whose_snapshot_lacks_elements_is_refused(judge):
+    broken = structure("p", "Task")
+    broken["snapshot"]["element"].append(element("Task.restriction.period"))
+    with pytest.raises(Misconfigured) as refused:
+        judge(broken)(task())
+    assert refused.value.first.code == "profile.package"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"resourceType": "Patient"}'])
+def test_a_folder_that_is_no_package_is_refused(tmp_path, content):
+    (tmp_path / "x.json").write_text(content, "utf-8")
+    with pytest.raises(Misconfigured) as refused:
+        validate(task(), packages=(tmp_path,))
+    assert refused.value.first.code == "profile.package"
+
+
+def test_every_profile_of_ours_compiles_and_has_a_title():
+    for release in ("R4", "R5"):
+        known = profiles(release)
+        assert known.own
+        for url in known.own:
+            profile = known.profile(url)
+            assert profile.title
+            assert profile.root.children
+
+
+def test_a_cycle_of_references_between_profiles_comes_to_an_end(judge):
+    told = judge(
+        structure("p", "Task", element("Task.partOf", type=[{"code": "Reference", "targetProfile": [BASE + "p"]}]))
+    )
+    circle = bundle(
+        ("urn:uuid:1", task(partOf=[{"reference": "urn:uuid:2"}])),
+        ("urn:uuid:2", task(partOf=[{"reference": "urn:uuid:1"}])),
+    )
+    for entry in circle["entry"]:
+        entry["resource"]["meta"] = {"profile": [BASE + "p"]}
+    assert not {code for code, _ in told(circle, "")} & {"fhir.reference-target"}
+
+
+def test_warnings_are_no_errors():
+    assert errors(validate(task(meta={"profile": ["https://elsewhere.example/p"]}))) == []
