@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -20,6 +21,33 @@ if TYPE_CHECKING:
 Form = Literal["text", "json", "outcome", "junit", "sarif"]
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What inputs are held to."""
+
+    rules: tuple[str, ...]
+    profiles: tuple[str, ...]
+    packages: tuple[Path, ...]
+    mode: Mode
+
+    def faults(self, resource: dict[str, Any]) -> list[Fault]:
+        """
+        Against FHIR, profiles and rules; interventions, whose type has no place for a diagnosis, also without one.
+
+        Raises:
+            click.BadParameter: there is no such rule.
+            Invalid, Misconfigured: a profile or package that was asked for is not there (``profile.*``).
+        """
+        from adapter.validation import RULES, diagnosis_content, validate
+
+        if set(self.rules) - set(RULES):
+            raise click.BadParameter(f"one of {', '.join(RULES)}", param_hint="--rule")
+        rules = dict.fromkeys(["koord-gc001", *self.rules])
+        found = validate(resource, rules=rules, profiles=self.profiles, packages=self.packages)
+        diagnoses = (each for each in diagnosis_content(resource) if _in_intervention(resource, each))
+        return list(dict.fromkeys([*found, *diagnoses]))
+
+
 @click.command(cls=Command)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
@@ -30,17 +58,41 @@ Form = Literal["text", "json", "outcome", "junit", "sarif"]
     help="outcome: a FHIR OperationOutcome; junit: JUnit XML; sarif: SARIF 2.1.0.",
 )
 @click.option("--rule", "rules", multiple=True, metavar="RULE", help="A rule of coordination to apply to all of it.")
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="URL",
+    help="A profile to hold FHIR to, besides those that it names.",
+)
+@click.option(
+    "--package",
+    "packages",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The unpacked folder of a FHIR package: its profiles are known besides ours.",
+)
 @click.option("--strict", is_flag=True, help="A warning is a finding too.")
 @test_identities
-def check(files: tuple[str, ...], form: Form, rules: tuple[str, ...], mode: Mode, *, strict: bool) -> int:
+def check(  # noqa: PLR0913, PLR0917  one for each option
+    files: tuple[str, ...],
+    form: Form,
+    rules: tuple[str, ...],
+    profiles: tuple[str, ...],
+    packages: tuple[Path, ...],
+    mode: Mode,
+    *,
+    strict: bool,
+) -> int:
     """
     Find every fault in records and FHIR resources.
 
     Each with its place (FHIRPath, JSON pointer, line and column), stable code, rule, and what to do. Ends with 1 if something
-    is wrong. FHIR is held against R4, and interventions against koord-gc001 and koord-no-diagnosis; RULE is one of these or
-    koord-subject.
+    is wrong. FHIR is held to R4, to the profiles that it names as far as they are known, and interventions to koord-gc001 and
+    koord-no-diagnosis; RULE is one of these or koord-subject.
     """
-    checked = [_checked(name, rules, mode) for name in files]
+    bar = Bar(rules, profiles, packages, mode)
+    checked = [_checked(name, bar) for name in files]
     _put(checked, form, strict=strict)
     every = [fault for each in checked for fault in each.faults]
     worst = max((fault.entry.exit for fault in every if fault.severity == "error"), default=OK)
@@ -60,14 +112,14 @@ def _put(checked: Sequence[Checked], form: Form, *, strict: bool) -> None:
         put_json(made(checked, language()))
 
 
-def _checked(name: str, rules: Sequence[str], mode: Mode) -> Checked:
+def _checked(name: str, bar: Bar) -> Checked:
     from adapter.cli.report import Checked
 
     try:
         content = reading.read(name)
-        found = content.placed(_fhir_faults(content.value, rules)) if content.is_fhir else _record_faults(content, mode)
     except AdapterError as error:
         return Checked(name, error.faults)
+    found = content.placed(bar.faults(content.value)) if content.is_fhir else _record_faults(content, bar.mode)
     return Checked(name, tuple(sorted(found, key=_place)), content.parts)
 
 
@@ -101,18 +153,6 @@ def _submission_faults(value: dict[str, Any], mode: Mode) -> Sequence[Fault]:
 
 def _place(fault: Fault) -> tuple[int, int]:
     return fault.line or 0, fault.column or 0
-
-
-def _fhir_faults(resource: dict[str, Any], rules: Sequence[str]) -> list[Fault]:
-    """Against FHIR and the rules that were named; interventions, whose type has no place for a diagnosis, also without one."""
-    from adapter.validation import RULES, diagnosis_content, validate
-
-    if set(rules) - set(RULES):
-        raise click.BadParameter(f"one of {', '.join(RULES)}", param_hint="--rule")
-    faults = validate(resource, rules=dict.fromkeys(["koord-gc001", *rules]))
-    return list(
-        dict.fromkeys([*faults, *(each for each in diagnosis_content(resource) if _in_intervention(resource, each))])
-    )
 
 
 def _in_intervention(resource: dict[str, Any], fault: Fault) -> bool:

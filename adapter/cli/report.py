@@ -6,9 +6,9 @@ import os
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any, Final
@@ -203,52 +203,43 @@ def _uri(name: str) -> str:
     return path.as_uri() if path.is_absolute() else quote(os.fsencode(name))
 
 
-@dataclass(slots=True)
-class _Group:
-    """Faults that are told in the same words."""
-
-    first: Fault
-    places: list[Fault] = field(default_factory=list)
-
-
 def _grouped(faults: Iterable[Fault], language: Language, width: int) -> Iterator[str]:
-    groups: dict[tuple[Any, ...], _Group] = {}
+    """Faults that are told in the same words stand together, errors first."""
+    groups: dict[tuple[Any, ...], list[Fault]] = {}
     for fault in sorted(faults, key=lambda fault: _SEVERITIES.index(fault.severity)):
-        key = (fault.severity, fault.code, fault.why, fault.profile, fault.named)
-        groups.setdefault(key, _Group(fault)).places.append(fault)
+        groups.setdefault((fault.severity, fault.code, fault.named, fault.profile), []).append(fault)
     for group in groups.values():
         yield from _told(group, language, width)
         yield ""
 
 
-def _told(group: _Group, language: Language, width: int) -> Iterator[str]:
-    fault, words = group.first, _WORDS[language]
-    yield f"{words[fault.severity]} {fault.code}"
-    yield from textwrap.wrap(fault.says(language), width, initial_indent="  ", subsequent_indent="  ")
-    about = [("do", fault.do(language)), ("rule", fault.why), ("profile", fault.profile)]
-    indent = 2 + max(len(words[word]) for word in ("do", "rule", "profile", "at")) + 2
-    for word, said in about:
-        if said:
-            before = f"  {words[word]}".ljust(indent)
-            yield from textwrap.wrap(
-                said,
-                width,
-                initial_indent=before,
-                subsequent_indent=" " * indent,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-    before = f"  {words['at']}"
-    for place in group.places:
-        at = _at(place)
-        if at:
-            yield before.ljust(indent) + at
-            before = ""
+def _told(alike: Sequence[Fault], language: Language, width: int) -> Iterator[str]:
+    """What is wrong, what to do, and where; a rule that all have in common is told once."""
+    first, words = alike[0], _WORDS[language]
+    rules = {fault.why for fault in alike}
+    yield f"{words[first.severity]} {first.code}"
+    yield from textwrap.wrap(first.says(language), width, initial_indent="  ", subsequent_indent="  ")
+    indent = " " * (4 + max(len(words[word]) for word in ("do", "rule", "profile", "at")))
+    about = {"do": first.do(language), "rule": first.why if len(rules) == 1 else "", "profile": first.profile}
+    for word, said in about.items():
+        before = f"  {words[word]}".ljust(len(indent))
+        yield from textwrap.wrap(
+            said,
+            width,
+            initial_indent=before,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    places = filter(None, (_at(fault, with_rule=len(rules) > 1) for fault in alike))
+    for before, place in zip(chain([f"  {words['at']}".ljust(len(indent))], repeat(indent)), places, strict=False):
+        yield before + place
 
 
-def _at(fault: Fault) -> str:
+def _at(fault: Fault, *, with_rule: bool) -> str:
     position = "" if fault.line is None else f"{fault.line}:{fault.column}"
-    return "  ".join(part for part in (position, fault.where, fault.pointer) if part)
+    rule = f"[{fault.why}]" if with_rule and fault.why else ""
+    return "  ".join(part for part in (position, fault.where, fault.pointer, rule) if part)
 
 
 def _count(faults: Iterable[Fault], language: Language) -> str:
