@@ -218,22 +218,21 @@ def _told(alike: Sequence[Fault], language: Language, width: int) -> Iterator[st
     first, words = alike[0], _WORDS[language]
     rules = {fault.why for fault in alike}
     yield f"{words[first.severity]} {first.code}"
-    yield from textwrap.wrap(first.says(language), width, initial_indent="  ", subsequent_indent="  ")
+    yield from _wrapped(first.says(language), width, "  ", "  ")
     indent = " " * (4 + max(len(words[word]) for word in ("do", "rule", "profile", "at")))
     about = {"do": first.do(language), "rule": first.why if len(rules) == 1 else "", "profile": first.profile}
     for word, said in about.items():
-        before = f"  {words[word]}".ljust(len(indent))
-        yield from textwrap.wrap(
-            said,
-            width,
-            initial_indent=before,
-            subsequent_indent=indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        yield from _wrapped(said, width, f"  {words[word]}".ljust(len(indent)), indent)
     places = filter(None, (_at(fault, with_rule=len(rules) > 1) for fault in alike))
     for before, place in zip(chain([f"  {words['at']}".ljust(len(indent))], repeat(indent)), places, strict=False):
-        yield before + place
+        yield from _wrapped(place, width, before, f"{indent}  ")
+
+
+def _wrapped(said: str, width: int, first: str, rest: str) -> list[str]:
+    """Lines that are no longer than this, unless one word is: addresses and paths stay whole."""
+    return textwrap.wrap(
+        said, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _at(fault: Fault, *, with_rule: bool) -> str:
