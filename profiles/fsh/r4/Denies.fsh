@@ -18,7 +18,7 @@ RuleSet: Denies
 * provision.provision.actor ^slicing.discriminator.path = "role"
 * provision.provision.actor ^slicing.rules = #open
 * provision.provision.actor contains
-    unit 1..1 and
+    unit 0..1 and
     professional 0..1
 * provision.provision.actor[unit].role = $participation#IRCP
 * provision.provision.actor[unit].reference only Reference(Organization)

@@ -1,6 +1,6 @@
-// The patient by reference and identity number: either may be missing, by what the recipient may have, but never both.
+// The patient by reference and identity number. A recipient may lack the right to the number, and a resource that is read alone
+// has nothing to refer to; with neither, FHIR's own cardinality decides whether it can be told at all.
 RuleSet: SwedishSubject(path)
-* {path} 1..1
 * {path} only Reference(Patient)
 * {path} obeys koord-subject-given
 * {path}.identifier.system 1..1

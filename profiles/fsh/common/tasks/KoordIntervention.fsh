@@ -18,7 +18,8 @@ Description: "Personal support, internal coordination or collaboration with othe
     kva 0..1
 * code.coding[kind].system = $intervention-kind
 * code.coding[kind] from https://koord.example/fhir/ValueSet/intervention-kind (required)
-* code.coding[kva] = $kva#GC001
+* code.coding[kva].system = $kva
+* code.coding[kva].code = #GC001
 * code.coding[kva] ^short = "Required under this system or another of KVÅ's: koord-gc001"
 * businessStatus from https://koord.example/fhir/ValueSet/business-status (required)
 * insert SwedishSubject(for)

@@ -1,0 +1,3 @@
+RuleSet: Phone
+* insert BySystem(telecom)
+* insert Reached(telecom, phone)

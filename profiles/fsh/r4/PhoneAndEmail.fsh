@@ -1,0 +1,4 @@
+RuleSet: PhoneAndEmail
+* insert BySystem(telecom)
+* insert Reached(telecom, phone)
+* insert Reached(telecom, email)
