@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any, Final, Literal
@@ -155,6 +155,11 @@ class Definitions:
     def version(self) -> str:
         """The release's version as FHIR writes it: ``4.0.1``."""
         return str(self._index["version"])
+
+    @property
+    def types(self) -> Iterable[str]:
+        """The name of every type whose structure is known."""
+        return self._types.keys()
 
     @cached_property
     def resource_types(self) -> frozenset[str]:

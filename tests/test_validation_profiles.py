@@ -419,6 +419,11 @@ def constrained(expression, severity="error"):
             task(extension=[{"url": "https://example.org/e", "valueString": "x"}]),
             task(),
         ),
+        (
+            "input.all(value.code = 'a')",
+            task(input=[{"type": {"text": "t"}, "valueCoding": {"code": "a"}}]),
+            task(input=[{"type": {"text": "t"}, "valueCoding": {"code": "b"}}]),
+        ),
         ("restriction.repetitions < 3", task(restriction={"repetitions": 2}), task(restriction={"repetitions": 3})),
     ],
 )
@@ -434,8 +439,17 @@ def test_an_invariant_that_only_warns_refuses_nothing(judge):
     assert told(task(), severity="warning") == {("fhir.invariant", "Task")}
 
 
-def test_an_invariant_that_cannot_be_run_is_said(judge):
-    told = judge(constrained("code.memberOf('https://example.org/ValueSet/ab')"))
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "code.memberOf('https://example.org/ValueSet/ab')",
+        "input.value.ofType(Coding).empty()",
+        "input.all(value is Reference)",
+        "for.resolve().exists()",
+    ],
+)
+def test_an_invariant_that_cannot_be_run_is_said(judge, expression):
+    told = judge(constrained(expression))
     assert told(task(), severity="warning") == {("profile.not-run", "Task")}
 
 

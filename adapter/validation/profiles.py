@@ -7,7 +7,6 @@ fixed values and patterns, bindings, slices, profiles of types and of the target
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,6 +17,7 @@ from adapter.definitions import Constraint, Element
 from adapter.errors import Fault, Severity
 from adapter.profiles import BASE, Node, Profile, Profiles, Slicing
 from adapter.validation.bindings import Bound
+from adapter.validation.fhirpath import Runs, runs
 from adapter.validation.invariants import objects
 from adapter.validation.own_invariants import OWN
 from adapter.validation.slicing import Belongs, Item, Resolve, Surroundings, belongs, contains
@@ -26,18 +26,17 @@ Place = tuple[Any, str | int]
 """A place as its parent and the last step; None for what is above a resource."""
 Report = Callable[[Fault], None]
 
-_EXTENSION_CALL: Final = re.compile(r"\bextension\(('[^']*')\)")
 _UNSLICED: Final = Slicing((), "open", is_ordered=False)
 _NUMBERS: Final = (int, float, Decimal)
 
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """One invariant; ``holds`` takes the element and its resource, and gives None where it cannot be run."""
+    """One invariant."""
 
     key: str
     severity: Severity
-    holds: Callable[[Any, Any], bool | None]
+    holds: Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ class _Compiler:
             high=node.max if base is None or node.max != base.max else None,
             types=self._types(node, base),
             bound=self._bound(node, base),
-            checks=tuple(self._checks(node)),
+            checks=tuple(self._checks(node, path, base)),
             profiles=tuple(
                 url for kind in node.types if kind.code != "Extension" for url in kind.profiles if "/" in url
             ),
@@ -157,11 +156,13 @@ class _Compiler:
             return None
         return Bound(binding.strength, value_set, self.known.codes(value_set))
 
-    def _checks(self, node: Node) -> Iterator[_Check]:
+    def _checks(self, node: Node, path: str, base: Element | None) -> Iterator[_Check]:
+        shape = self.known.base.shape_of(base) if base else self.known.base.shape(path)
+        stated = {each.key for each in (*(base.constraints if base else ()), *(shape.constraints if shape else ()))}
         for each in node.constraints:
-            if each.expression and not each.path.startswith(BASE):
+            if each.expression and each.key not in stated and not each.path.startswith(BASE):
                 severity: Severity = "error" if each.severity == "error" else "warning"
-                yield _Check(each.key, severity, _holds(each))
+                yield _Check(each.key, severity, _runs(self.known, each))
 
     def _parts(self, node: Node, path: str) -> Iterator[_Part]:
         for name, part in node.slices.items():
@@ -178,32 +179,9 @@ def _tightened(whole: Plan, part: Node) -> Plan:
     return Plan(**fields | {"low": part.min, "high": part.max})
 
 
-def _holds(constraint: Constraint) -> Callable[[Any, Any], bool | None]:
+def _runs(known: Profiles, constraint: Constraint) -> Runs:
     own = OWN.get(constraint.key)
-    if own is not None:
-        return lambda value, _: own(value)
-    expression = _EXTENSION_CALL.sub(r"extension.where(url=\1)", constraint.expression)
-    return lambda value, resource: _evaluated(expression, value, resource)
-
-
-def _evaluated(expression: str, value: Any, resource: Any) -> bool | None:
-    """An invariant of another's profile, run as FHIRPath; None where the evaluator has no such function."""
-    from fhirpathrs import evaluate  # noqa: PLC0415  only for other people's profiles
-
-    try:
-        found = evaluate(expression, _plain(value), {"resource": _plain(resource), "rootResource": _plain(resource)})
-    except (RuntimeError, TypeError, ValueError):
-        return None
-    return not (found is False or found == [False])
-
-
-def _plain(value: Any) -> Any:
-    """Without exact decimals, which the evaluator does not take."""
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return float(value) if isinstance(value, Decimal) else value
+    return (lambda value, _: own(value)) if own else runs(known.base, constraint.expression)
 
 
 @dataclass(slots=True)
