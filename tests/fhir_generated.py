@@ -147,13 +147,14 @@ class Maker:
         extras = [
             {"id": "i"} if self.random.random() < 0.3 else {"extension": [self.extension(level + 2)]} for _ in values
         ]
+        bound = element.binding is not None and element.binding.strength == "required"
         if not element.is_list:
             made["_" + element.name] = extras[0]
-            if self.random.random() < 0.7 or "extension" not in extras[0]:
+            if self.random.random() < 0.7 or "extension" not in extras[0] or bound:
                 made[element.name] = values[0]
             return
         padded = [
-            (value, extra) if keep else ((None, extra) if "extension" in extra else (value, None))
+            (value, extra) if keep or bound else ((None, extra) if "extension" in extra else (value, None))
             for value, extra, keep in zip(values, extras, self.coins(count), strict=True)
         ]
         columns = {element.name: [value for value, _ in padded], "_" + element.name: [extra for _, extra in padded]}

@@ -26,6 +26,8 @@ _PARTIAL: Final = f"{_YEAR}(?:-(?:0[1-9]|1[0-2]))?"
 _CHARACTERS: Final = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
 _TEXT: Final = rf"{_CHARACTERS}*[^\s\x00-\x1f\ufffe\uffff]{_CHARACTERS}*"
 _URI: Final = r"[^\s\x00-\x1f\ufffe\uffff]+"
+_UUID: Final = "urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_OID: Final = r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+"
 
 
 def _up_to(most: str) -> str:
@@ -41,7 +43,7 @@ def _up_to(most: str) -> str:
 
 FORMATS: Final = {
     "base64Binary": r"\s*(?:(?:[A-Za-z0-9+/]\s*){4})*(?:(?:[A-Za-z0-9+/]\s*){2}(?:=\s*){2}|(?:[A-Za-z0-9+/]\s*){3}=\s*|(?:[A-Za-z0-9+/]\s*){4})",
-    "canonical": _URI,
+    "canonical": rf"(?:#|[A-Za-z][A-Za-z0-9+.\-]*:){_URI}",
     "code": r"[^\s\x00-\x1f]+(?: [^\s\x00-\x1f]+)*",
     "date": f"(?:{_PARTIAL}|{_DAY})",
     "dateTime": f"(?:{_PARTIAL}|{_DAY}(?:T{_TIME}{_ZONE})?)",
@@ -49,15 +51,23 @@ FORMATS: Final = {
     "instant": f"{_DAY}T{_TIME}{_ZONE}",
     "integer64": f"-?(?:{_up_to(str(2**63 - 1))})|-{2**63}",
     "markdown": _TEXT,
-    "oid": r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+",
+    "oid": _OID,
     "string": _TEXT,
     "time": _TIME,
     "uri": _URI,
     "url": _URI,
-    "uuid": "urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    "uuid": _UUID,
     "xhtml": _TEXT,
 }
 """What the text of each primitive type looks like; dates exist in the calendar. FHIR R4 datatypes.html, section 2.24.0.1; R5 datatypes.html, section 2.1.28.0.1."""
+
+_URNS: Final = {
+    "allOf": [
+        {"if": {"pattern": "^urn:uuid:"}, "then": {"pattern": f"^{_UUID}$"}},
+        {"if": {"pattern": "^urn:oid:"}, "then": {"pattern": f"^{_OID}$"}},
+    ]
+}
+"""Also where a type allows any URI, one that says that it is a UUID or an OID has its form. FHIR R4 datatypes.html#uri."""
 
 _NUMBERS: Final[dict[str, dict[str, Any]]] = {
     "boolean": {"type": "boolean"},
@@ -103,7 +113,8 @@ def _primitives(known: Definitions) -> dict[str, Any]:
 
 def _primitive(known: Definitions, name: str) -> dict[str, Any]:
     text = {"type": "string", "pattern": f"^{FORMATS[name]}$"} if name in FORMATS else {}
-    return {**known.limits(name), **text, **_NUMBERS.get(name, {})}
+    urns = _URNS if name in {"canonical", "uri", "url"} else {}
+    return {**known.limits(name), **text, **urns, **_NUMBERS.get(name, {})}
 
 
 @cache
@@ -123,19 +134,28 @@ def _object(known: Definitions, path: str, whole: bool) -> dict[str, Any]:  # no
         "additionalProperties": False,
         "minProperties": 1,
     }
+    coded = [e.name for e in shape.properties.values() if known.has_companion(e) and not _may_be_absent(known, e)]
+    if coded:
+        schema["dependentRequired"] = {f"_{name}": [name] for name in coded}
     is_resource = path in known.resource_types
     if is_resource:
         properties["resourceType"] = {"const": path}
     elif path != "Element":  # whose id may stand beside a value
         schema["dependentSchemas"] = {"id": {"minProperties": 2}}
     required = [element for element in shape.elements if element.min and not element.is_choice]
-    plain = [element.name for element in required if not known.has_companion(element)]
+    plain = [element.name for element in required if not _may_be_absent(known, element)]
     if plain or is_resource:
         schema["required"] = plain + ["resourceType"] * is_resource
-    either = list(_either(element.name for element in required if known.has_companion(element)))
+    either = list(_either(element.name for element in required if _may_be_absent(known, element)))
     if either:
         schema["allOf"] = either
     return schema
+
+
+def _may_be_absent(known: Definitions, element: Element) -> bool:
+    """An extension may say why there is no value; not where the value must be one of certain codes."""
+    bound = element.binding is not None and element.binding.strength == "required"
+    return known.has_companion(element) and not bound
 
 
 def _either(names: Iterator[str]) -> Iterator[dict[str, Any]]:
