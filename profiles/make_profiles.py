@@ -38,9 +38,10 @@ RELEASES: Final = {"r4": "4.0.1", "r5": "5.0.0"}
 
 _FACTS: Final = (
     "id", "path", "representation", "sliceName", "sliceIsConstraining", "slicing", "min", "max", "base", "contentReference", "type",
-    "minValue", "maxValue", "maxLength", "fixed", "pattern", "condition", "constraint", "mustSupport", "isModifier", "isSummary", "binding",
+    "maxLength", "condition", "constraint", "mustSupport", "isModifier", "isSummary", "binding",
 )  # fmt: skip
-"""What stays of an element in a snapshot; values by the beginning of their names. The rest is prose or for other readers."""
+_VALUES: Final = ("fixed", "pattern", "minValue", "maxValue")
+"""What stays of an element in a snapshot; of values the type follows in the name. The rest is prose or for other readers."""
 _OF_PART: Final = {
     "slicing": ("discriminator", "ordered", "rules"),
     "constraint": ("key", "severity", "human", "expression", "source"),
@@ -163,7 +164,7 @@ def structural(resource: Json) -> Json:
 def _element(element: Json) -> Json:
     facts: Json = {}
     for name, value in element.items():
-        if not name.startswith(_FACTS) or value is False:
+        if value is False or not (name in _FACTS or name.startswith(_VALUES)):
             continue
         kept = _OF_PART.get(name)
         if name == "constraint":
