@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
+from itertools import islice
 from typing import Any, Final, Literal
 
 from adapter.definitions import Constraint, Definitions, Element, Release, Shape, definitions
@@ -82,8 +83,8 @@ class _Scope:
     Where the walk is.
 
     ``resource``: the innermost resource, at ``place``; ``container``: the same, or the one that contains it; ``contained``: the
-    container's contained resources by id; ``fragments``: the ids that were referred to, gathered on the way; ``within``: inside
-    a contained resource; ``extension``: inside an extension, whose structure is known; ``bundle``: the Bundle around all.
+    container's contained resources by id; ``within``: inside a contained resource; ``extension``: inside an extension, whose
+    structure is known; ``bundle``: the Bundle around all.
     """
 
     resource: str
@@ -93,7 +94,6 @@ class _Scope:
     within: bool
     bundle: _Bundle | None
     extension: bool = False
-    fragments: set[str] = field(default_factory=set)
 
 
 @cache
@@ -189,6 +189,8 @@ class Walk:
         bundle: _Bundle | None,
         asked: Sequence[str] = (),
     ) -> None:
+        if len(self.faults) >= MOST_FAULTS:
+            return
         name = self._type(resource)
         if not name:
             self._fault("fhir.resource-type", place, f"{self.release} resourceType")
@@ -205,7 +207,7 @@ class Walk:
         scope = _Scope(name, place, resource, contained, within=False, bundle=around)
         self._object(resource, plan, place, scope)
         if contained:
-            self._unreferred(resource, place, scope)
+            self._unreferred(resource, place)
         self._profiles(resource, place, scope, asked)
 
     def _profiles(self, resource: dict[str, Any], place: Place, scope: _Scope, asked: Sequence[str]) -> None:
@@ -220,8 +222,9 @@ class Walk:
 
     def _structure(self, path: str, value: Any, place: Place) -> None:
         if not structure.is_valid(self.release, path, value):
-            found = list(structure.faults(self.release, path, value, _written(place)))
-            self.faults += found or [Fault("fhir.type", where=_written(place), why=f"{self.release} structure")]
+            found = list(islice(structure.faults(self.release, path, value, _written(place)), MOST_FAULTS))
+            for fault in found or [Fault("fhir.type", where=_written(place), why=f"{self.release} structure")]:
+                self._report(fault)
 
     def _object(self, value: dict[str, Any], plan: _Plan, place: Place, scope: _Scope) -> None:
         for key, holds in plan.checks:
@@ -342,22 +345,17 @@ class Walk:
         return None
 
     def _fragment(self, fragment: str, place: Place, scope: _Scope) -> str | None:
-        scope.fragments.add(fragment)
         if fragment not in scope.contained and (fragment or not scope.within):
             self._fault("fhir.invariant", place, f"{self.release} ref-1")
         found = scope.contained.get(fragment)
         return str(found.get("resourceType")) if found else None
 
-    def _unreferred(self, resource: dict[str, Any], place: Place, scope: _Scope) -> None:
+    def _unreferred(self, resource: dict[str, Any], place: Place) -> None:
         """dom-3: something refers to each contained resource, or it refers to the resource that contains it."""
+        named = set(_fragments(resource))
         for index, inner in enumerate(objects(resource, "contained")):
-            if (
-                str(inner.get("id")) in scope.fragments
-                or _mentions(inner, "#")
-                or _mentions(resource, f"#{inner.get('id')}")
-            ):
-                continue
-            self._fault("fhir.invariant", ((place, "contained"), index), f"{self.release} dom-3")
+            if f"#{inner.get('id')}" not in named and "#" not in _fragments(inner):
+                self._fault("fhir.invariant", ((place, "contained"), index), f"{self.release} dom-3")
 
     def _fault(self, code: str, place: Place, why: str, severity: Severity = "error", *, profile: str = "") -> None:
         self._report(Fault(code, where=_written(place), why=why, severity=severity, profile=profile))
@@ -400,12 +398,14 @@ def _beside(parent: dict[str, Any], name: str, step: str | int) -> Any:
     return other[step] if isinstance(other, list) and step < len(other) else None
 
 
-def _mentions(value: Any, text: str) -> bool:
-    if isinstance(value, dict):
-        return any(_mentions(each, text) for each in value.values())
-    if isinstance(value, list):
-        return any(_mentions(each, text) for each in value)
-    return bool(value == text)
+def _fragments(value: Any) -> Iterator[str]:
+    """Every text that refers to a resource in the same one, whatever the element."""
+    if isinstance(value, str):
+        if value.startswith("#"):
+            yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _fragments(each)
 
 
 def _written(place: Place) -> str:
