@@ -21,7 +21,6 @@ Description: "The entry in the sending care provider's own journal: to whom, whe
 * sender 1..1
 * sender only Reference(Organization)
 * insert BusinessNumber(sender)
-* payload 1..*
 * payload.extension contains Version named version 1..1
 * payload.content[x] only Reference(Task or CarePlan or Consent)
 * insert BusinessNumber(payload.contentReference)
