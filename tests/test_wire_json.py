@@ -16,7 +16,7 @@ from adapter.wire import Limits
 from adapter.wire import json as wire
 
 CANARY = "Kanariefågel"
-SMALL = Limits(size=100_000, depth=20, nodes=10_000)
+SMALL = Limits(size=100_000, depth=20, nodes=10_000, names=5)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 decimals = st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**9), max_value=10**9)
@@ -67,6 +67,7 @@ def test_integers_are_integers_and_decimals_are_decimals():
         (b'[{"a":[{"b":1,"c":{}}]},\n{"b":0,"\\u0062":1}]', "duplicate-key", 2, 8),
         (b'{"a":{"a":1},"b":[{"a":1},{"a":2}],"a":0}', "duplicate-key", 1, 36),
         (b'{"a":"b","c":"a","d":{"a":1}, "c" :1}', "duplicate-key", 1, 31),
+        (b'[{"a":1,"b":2},\n{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6}]', "names", 2, 32),
         (b'{"a":\nNaN}', "constant", 2, 1),
         (b'["NaN", "Infinity", -Infinity]', "constant", 1, 21),
         (b"[" * 21 + b"]" * 21, "depth", 1, 21),

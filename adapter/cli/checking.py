@@ -92,27 +92,20 @@ def check(  # noqa: PLR0913, PLR0917  one for each option
     koord-no-diagnosis; RULE is one of these or koord-subject.
     """
     bar = Bar(rules, profiles, packages, mode)
-    checked = [_checked(name, bar) for name in files]
-    _put(checked, form, strict=strict)
-    every = [fault for each in checked for fault in each.faults]
+    found = [checked(name, bar) for name in files]
+    _put(found, form, strict=strict)
+    every = [fault for each in found for fault in each.faults]
     worst = max((fault.entry.exit for fault in every if fault.severity == "error"), default=OK)
     return worst or (FINDINGS if strict and any(fault.severity == "warning" for fault in every) else OK)
 
 
-def _put(checked: Sequence[Checked], form: Form, *, strict: bool) -> None:
-    from adapter.cli import report
+def checked(name: str, bar: Bar) -> Checked:
+    """
+    A file, or standard input for ``-``, and all that is wrong with it.
 
-    if form == "junit":
-        put(report.junit(checked, language(), strict=strict))
-    elif form == "text":
-        for line in report.text(checked, language()):
-            put(line)
-    else:
-        made = {"json": report.rows, "outcome": report.outcome, "sarif": report.sarif}[form]
-        put_json(made(checked, language()))
-
-
-def _checked(name: str, bar: Bar) -> Checked:
+    Raises:
+        click.BadParameter, Invalid, Misconfigured: as ``Bar.faults``.
+    """
     from adapter.cli.report import Checked
 
     try:
@@ -121,6 +114,19 @@ def _checked(name: str, bar: Bar) -> Checked:
         return Checked(name, error.faults)
     found = content.placed(bar.faults(content.value)) if content.is_fhir else _record_faults(content, bar.mode)
     return Checked(name, tuple(sorted(found, key=_place)), content.parts)
+
+
+def _put(found: Sequence[Checked], form: Form, *, strict: bool) -> None:
+    from adapter.cli import report
+
+    if form == "junit":
+        put(report.junit(found, language(), strict=strict))
+    elif form == "text":
+        for line in report.text(found, language()):
+            put(line)
+    else:
+        made = {"json": report.rows, "outcome": report.outcome, "sarif": report.sarif}[form]
+        put_json(made(found, language()))
 
 
 def _record_faults(content: Content, mode: Mode) -> list[Fault]:

@@ -31,6 +31,7 @@ _NOT_MARKS: Final = bytes(set(range(256)) - set(b'{}[],"'))
 _QUOTED: Final = re.compile(rb'"[^"]*"?')
 _STEPS: Final = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 _SEARCHED: Final = 1024 * 1024
+_OF_KEYS: Final = ("wire.duplicate-key", "wire.names")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _HIGH, _LOW = range(0xD800, 0xDC00), range(0xDC00, 0xE000)
 _BOMS: Final = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -149,18 +150,25 @@ def _half_surrogate(text: str) -> int | None:
 @cache
 def _decoder(limits: Limits) -> json.JSONDecoder:
     return json.JSONDecoder(
-        object_pairs_hook=_object,
+        object_pairs_hook=_object(limits),
         parse_float=_number(limits, Decimal),
         parse_int=_number(limits, lambda text: int(text) if text != "-0" else Decimal(text)),
         parse_constant=_constant,
     )
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _RefusedError("wire.duplicate-key")
-    return found
+def _object(limits: Limits) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    most = limits.names
+
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(pairs) > most:
+            raise _RefusedError("wire.names")
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise _RefusedError("wire.duplicate-key")
+        return found
+
+    return made
 
 
 def _number(limits: Limits, convert: Callable[[str], int | Decimal]) -> Callable[[str], int | Decimal]:
@@ -187,9 +195,9 @@ def _offset(text: str, code: str, limits: Limits) -> int:
                 return token.start()
         elif opened and frames:
             frames.pop()
-        elif code == "wire.duplicate-key" and token["colon"] and frames and (keys := frames[-1]) is not None:
+        elif code in _OF_KEYS and token["colon"] and frames and (keys := frames[-1]) is not None:
             key = json.loads(f'"{token["text"]}"') if "\\" in token["text"] else token["text"]
-            if key in keys:
+            if key in keys if code == "wire.duplicate-key" else len(keys) == limits.names:
                 return token.start()
             keys.add(key)
         elif (code == "wire.constant" and token["constant"]) or (
@@ -207,7 +215,7 @@ def _unreadable(code: str, text: str, offset: int, limits: Limits) -> Unreadable
 
 
 def _named(code: str, limits: Limits) -> tuple[tuple[str, str], ...]:
-    limit = {"wire.depth": limits.depth, "wire.number": limits.digits}.get(code)
+    limit = {"wire.depth": limits.depth, "wire.names": limits.names, "wire.number": limits.digits}.get(code)
     return () if limit is None else (("limit", str(limit)),)
 
 
@@ -217,6 +225,7 @@ _SOURCES: Final = {
     "wire.duplicate-key": "RFC 8259, section 4",
     "wire.encoding": "RFC 8259, section 8.1",
     "wire.json": "RFC 8259",
+    "wire.names": "limit of this adapter",
     "wire.not-an-object": "FHIR json.html",
     "wire.number": "limit of this adapter",
     "wire.surrogate": "RFC 8259, section 8.2",

@@ -94,7 +94,12 @@ class Tree:
         """Where in the text elements of this tree begin."""
         starts = (match.start() for match in _START_TAG.finditer(self.text) if match[1])
         wanted = set(elements)
-        found = {each: start for each, start in zip(self.root.iter("*"), starts, strict=True) if each in wanted}
+        found: dict[Any, int] = {}
+        for each, start in zip(self.root.iter("*"), starts, strict=True):
+            if each in wanted:
+                found[each] = start
+                if len(found) == len(wanted):
+                    break
         return [found[element] for element in elements]
 
 
@@ -189,8 +194,11 @@ def _refuse_what_reaches_out(text: str, limits: Limits) -> None:
 def _refuse_crowded_tags(text: str, limits: Limits) -> None:
     """Some parsers compare each attribute of an element with all others."""
     shortest = len(' a=""') * limits.attributes
+    tags = text.split("<")
+    if max(map(len, tags)) <= shortest:
+        return
     offset = 0
-    for tag in text.split("<"):
+    for tag in tags:
         if len(tag) > shortest and _crowded(limits.attributes).search(tag):
             raise Unreadable(_fault("wire.attributes", text, offset - 1, limits))
         offset += len(tag) + 1
