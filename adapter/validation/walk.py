@@ -189,7 +189,7 @@ class Walk:
         bundle: _Bundle | None,
         asked: Sequence[str] = (),
     ) -> None:
-        if len(self.faults) >= MOST_FAULTS:
+        if self._is_full:
             return
         name = self._type(resource)
         if not name:
@@ -213,6 +213,8 @@ class Walk:
     def _profiles(self, resource: dict[str, Any], place: Place, scope: _Scope, asked: Sequence[str]) -> None:
         """The profiles that a resource names and those that it is asked for; of other people's, not all are known here."""
         for url in dict.fromkeys([*asked, *_named(resource)]):
+            if self._is_full:
+                return
             if not self._against(scope).profile(url, resource, place, scope.container, self._report):
                 severity: Severity = "error" if url.startswith(CANONICAL) else "warning"
                 self._fault("profile.unknown", (place, "meta"), f"{self.release} meta.profile", severity)
@@ -227,6 +229,8 @@ class Walk:
                 self._report(fault)
 
     def _object(self, value: dict[str, Any], plan: _Plan, place: Place, scope: _Scope) -> None:
+        if self._is_full:
+            return
         for key, holds in plan.checks:
             if not holds(value):
                 self._fault("fhir.invariant", place, f"{self.release} {key}")
@@ -361,8 +365,12 @@ class Walk:
         self._report(Fault(code, where=_written(place), why=why, severity=severity, profile=profile))
 
     def _report(self, fault: Fault) -> None:
-        if len(self.faults) < MOST_FAULTS:
+        if not self._is_full:
             self.faults.append(fault)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self.faults) >= MOST_FAULTS
 
 
 def _named(resource: dict[str, Any]) -> Iterator[str]:

@@ -109,6 +109,11 @@ class _Wanted:
         return end
 
     @property
+    def size(self) -> int:
+        """How many places are wanted below this one."""
+        return sum(1 + each.size for each in self.after.values())
+
+    @property
     def nearest(self) -> Any:
         """What XML writes as an attribute is found at its element."""
         return self.before.nearest if self.found is None and self.before is not None else self.found
@@ -117,6 +122,7 @@ class _Wanted:
 def _in_json(text: str, paths: Sequence[Path]) -> list[int]:
     root = _Wanted(found=len(text) - len(text.lstrip()))
     ends = [root.reach(path) for path in paths]
+    left = root.size
     here: list[Step] = []
     within: list[_Wanted | None] = [root]
     """What is wanted at the root and at each open bracket's present key or item."""
@@ -134,8 +140,11 @@ def _in_json(text: str, paths: Sequence[Path]) -> list[int]:
         if token["colon"] or (here and isinstance(here[-1], int)):
             around = within[-2]
             within[-1] = inner = around.after.get(here[-1]) if around is not None else None
-            if inner is not None:
+            if inner is not None and inner.found is None:
                 inner.found = token.start()
+                left -= 1
+                if not left:
+                    break
         if mark in ("{", "["):
             here.append("" if mark == "{" else 0)
             within.append(None)
