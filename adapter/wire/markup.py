@@ -193,15 +193,16 @@ def _refuse_what_reaches_out(text: str, limits: Limits) -> None:
 
 def _refuse_crowded_tags(text: str, limits: Limits) -> None:
     """Some parsers compare each attribute of an element with all others."""
-    shortest = len(' a=""') * limits.attributes
-    tags = text.split("<")
-    if max(map(len, tags)) <= shortest:
-        return
-    offset = 0
-    for tag in tags:
-        if len(tag) > shortest and _crowded(limits.attributes).search(tag):
-            raise Unreadable(_fault("wire.attributes", text, offset - 1, limits))
-        offset += len(tag) + 1
+    for tag in _long(limits.attributes).finditer(text):
+        if _crowded(limits.attributes).search(tag[0]):
+            raise Unreadable(_fault("wire.attributes", text, tag.start(), limits))
+
+
+@cache
+def _long(attributes: int) -> re.Pattern[str]:
+    """A tag, with what follows it, that is long enough to have more attributes than that."""
+    shortest = len(' a=""') * (attributes + 1)
+    return re.compile(rf"<[^<]{{{shortest},}}")
 
 
 @cache

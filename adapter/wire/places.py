@@ -126,7 +126,7 @@ def _in_json(text: str, paths: Sequence[Path]) -> list[int]:
     here: list[Step] = []
     within: list[_Wanted | None] = [root]
     """What is wanted at the root and at each open bracket's present key or item."""
-    for token in _TOKEN.finditer(text):
+    for token in _TOKEN.finditer(text) if left else ():
         mark = token["mark"]
         if mark == ",":
             here[-1] = here[-1] + 1 if isinstance(here[-1], int) else ""
