@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from adapter.definitions import Definitions
-from adapter.profiles import Profile
 
 
-def may_stand(profile: Profile, known: Definitions, parent: Sequence[str]) -> bool:
+@lru_cache(maxsize=4_096)
+def may_stand(contexts: tuple[tuple[str, str], ...], known: Definitions, parent: tuple[str, ...]) -> bool:
     """
     One of the contexts of an extension's definition allows its parent: a resource type and the FHIRPath names below it.
 
@@ -18,7 +19,7 @@ def may_stand(profile: Profile, known: Definitions, parent: Sequence[str]) -> bo
     paths = set(_paths(known, parent))
     return any(
         expression in paths if kind == "element" else kind == "fhirpath" or "extension" in parent[-1:]
-        for kind, expression in profile.contexts
+        for kind, expression in contexts
     )
 
 

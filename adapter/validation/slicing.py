@@ -48,7 +48,15 @@ class Surroundings:
     conforms: Conforms
 
 
-Belongs = Callable[[Item, Surroundings], bool]
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Belongs:
+    """The test that tells whether an item belongs to a slice, and the JSON Schema that says the same, where there is one."""
+
+    test: Callable[[Item, Surroundings], bool]
+    schema: Json | None = None
 
 
 def contains(value: Any, pattern: Any) -> bool:
@@ -73,7 +81,14 @@ def belongs(known: Profiles, sliced: Node, part: Node) -> Belongs:
     if slicing is None or not slicing.discriminators:
         raise Misconfigured(Fault("profile.slicing", part.id, "no discriminator"))
     tests = [_test(known, part, kind, path) for kind, path in slicing.discriminators]
-    return tests[0] if len(tests) == 1 else lambda item, around: all(test(item, around) for test in tests)
+    return Belongs(
+        lambda item, around: all(each.test(item, around) for each in tests), _all_of([each.schema for each in tests])
+    )
+
+
+def _all_of(schemas: list[Json | None]) -> Json | None:
+    told = [schema for schema in schemas if schema is not None]
+    return {"allOf": told} if len(told) == len(schemas) else None
 
 
 def _test(known: Profiles, part: Node, kind: str, path: str) -> Belongs:
@@ -131,23 +146,64 @@ def _is_choice(name: str, stem: str) -> bool:
 def _by_value(known: Profiles, part: Node, steps: tuple[str, ...]) -> Belongs:
     urls = [url for kind in part.types if kind.code == "Extension" for url in kind.profiles]
     if steps == ("url",) and urls:  # an extension's definition is named by its url
-        return lambda item, _: item.object.get("url") in urls
+        return Belongs(lambda item, _: item.object.get("url") in urls, _at(steps, {"enum": urls}))
     wanted = _wanted(known, part, steps)
     if not wanted:
         raise Misconfigured(Fault("profile.slicing", part.id, "nothing that tells this slice"))
-    return lambda item, around: any(test(value) for value in _values(item, steps, around) for test in wanted)
+    schemas = [each.schema for each in wanted]
+    plain = None not in schemas and not any(step.startswith("extension ") or step == "resolve" for step in steps)
+    return Belongs(
+        lambda item, around: any(each.test(value) for value in _values(item, steps, around) for each in wanted),
+        _at(steps, {"anyOf": schemas}) if plain and not _has_choice(known, part, steps) else None,
+    )
 
 
-def _wanted(known: Profiles, node: Node, steps: tuple[str, ...]) -> list[Callable[[Any], bool]]:
+def _at(steps: Sequence[str], schema: Json) -> Json:
+    """A value at the end of a path is as the schema says, one of the items where there is a list on the way."""
+    for step in reversed(steps):
+        inner = {"anyOf": [schema, {"type": "array", "contains": schema}]}
+        schema = {"type": "object", "required": [step], "properties": {step: inner}}
+    return schema
+
+
+def _has_choice(known: Profiles, part: Node, steps: Sequence[str]) -> bool:
+    """A step of the path is a choice, which has no JSON name of its own."""
+    ends = [part]
+    for step in steps:
+        ends = [child for end in ends for child in _children(known, end, step)]
+        if any(end.name.endswith("[x]") for end in ends):
+            return True
+    return False
+
+
+def pattern_schema(pattern: Any) -> Json:
+    """The JSON Schema of what contains a pattern."""
+    if isinstance(pattern, dict):
+        inner = {name: pattern_schema(each) for name, each in pattern.items()}
+        return {"type": "object", "required": [*pattern], "properties": inner}
+    if isinstance(pattern, list):
+        return {"type": "array", "allOf": [{"contains": pattern_schema(one)} for one in pattern]}
+    return {"const": pattern}
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a value must be for its item to belong to a slice."""
+
+    test: Callable[[Any], bool]
+    schema: Json | None
+
+
+def _wanted(known: Profiles, node: Node, steps: tuple[str, ...]) -> list[_Wanted]:
     """What a value at the end of the path must be: one of these."""
     if node.fixed is not None or node.pattern is not None:
         constants = _along(node.fixed if node.fixed is not None else node.pattern, steps)
-        return [_holding(constant) for constant in constants]
+        return [_Wanted(_holding(constant), pattern_schema(constant)) for constant in constants]
     if not steps:
         if node.binding is None or node.binding.strength != "required":
             return []
         bound = Bound("required", node.binding.value_set, known.codes(node.binding.value_set))
-        return [] if bound.codes is None else [lambda value: bound.judge(value) is None]
+        return [] if bound.codes is None else [_Wanted(lambda value: bound.judge(value) is None, None)]
     return [test for child in _children(known, node, steps[0]) for test in _wanted(known, child, steps[1:])]
 
 
@@ -191,9 +247,13 @@ def _by_type(known: Profiles, part: Node, steps: tuple[str, ...]) -> Belongs:
     if not types:
         raise Misconfigured(Fault("profile.slicing", part.id, "no type"))
     if not steps:
-        return lambda item, _: item.type in types
-    return lambda item, around: any(
-        isinstance(value, dict) and value.get("resourceType") in types for value in _values(item, steps, around)
+        return Belongs(lambda item, _: item.type in types)
+    named = _at((*steps, "resourceType"), {"enum": sorted(types)})
+    return Belongs(
+        lambda item, around: any(
+            isinstance(value, dict) and value.get("resourceType") in types for value in _values(item, steps, around)
+        ),
+        None if "resolve" in steps else named,
     )
 
 
@@ -215,8 +275,8 @@ def _by_profile(known: Profiles, part: Node, steps: tuple[str, ...]) -> Belongs:
     urls = {url for end in ends for kind in end.types for url in (kind.targets if resolved else kind.profiles)}
     if not urls:
         raise Misconfigured(Fault("profile.slicing", part.id, "no profile"))
-    return lambda item, around: any(
-        around.conforms(value, url) for value in _values(item, steps, around) for url in urls
+    return Belongs(
+        lambda item, around: any(around.conforms(value, url) for value in _values(item, steps, around) for url in urls)
     )
 
 
@@ -225,4 +285,4 @@ def _by_existence(known: Profiles, part: Node, steps: tuple[str, ...]) -> Belong
     if not ends:
         raise Misconfigured(Fault("profile.slicing", part.id, "no element"))
     expected = any(end.min > 0 for end in ends)
-    return lambda item, around: bool(_values(item, steps, around)) is expected
+    return Belongs(lambda item, around: bool(_values(item, steps, around)) is expected)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice
 from typing import Any, Final, Literal
 
@@ -65,6 +65,7 @@ class _Plan:
     choices: tuple[_Choice, ...]
     rows: Mapping[str, _Row]
     is_reference: bool
+    asks_of_all: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class _Bundle:
         return self.entries.get(reference.partition("/_history/")[0])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Scope:
     """
     Where the walk is.
@@ -95,6 +96,10 @@ class _Scope:
     bundle: _Bundle | None
     extension: bool = False
 
+    @cached_property
+    def inside_extension(self) -> _Scope:
+        return self if self.extension else replace(self, extension=True)
+
 
 @cache
 def _plan(release: Release, path: str) -> _Plan:
@@ -110,9 +115,9 @@ def _plan(release: Release, path: str) -> _Plan:
         for e in shape.elements
         if e.is_choice
     ]
-    return _Plan(
-        _checks(release, shape.constraints), tuple(choices), {row.name: row for row in rows}, path == "Reference"
-    )
+    checks = _checks(release, shape.constraints)
+    by_name = {row.name: row for row in rows}
+    return _Plan(checks, tuple(choices), by_name, path == "Reference", asks_of_all=bool(checks or choices))
 
 
 def _checks(release: Release, constraints: Iterable[Constraint]) -> tuple[tuple[str, Holds], ...]:
@@ -273,7 +278,7 @@ class Walk:
             return
         if row.shape == "Extension":
             self._extension(value, row, place, scope)
-            scope = scope if scope.extension else replace(scope, extension=True)
+            scope = scope.inside_extension
         if row.bound is not None and (wrong := row.bound.judge(value)):
             self._fault(wrong[0], place, f"{self.release} {row.bound.value_set}", wrong[1])
         for key, holds in row.checks:
@@ -282,7 +287,8 @@ class Walk:
         plan = _plan(self.release, row.shape)
         if plan.is_reference:
             self._reference(value, row.targets, place, scope)
-        self._object(value, plan, place, scope)
+        if plan.asks_of_all or not plan.rows.keys().isdisjoint(value):
+            self._object(value, plan, place, scope)
 
     def _extension(self, value: dict[str, Any], row: _Row, place: Place, scope: _Scope) -> None:
         """The structure of an extension, and what its definition says of it and of where it may stand."""
@@ -298,7 +304,7 @@ class Walk:
                 self._fault("fhir.extension-unknown", place, f"{self.release} {row.name}", severity)
             return
         parent = (scope.resource, *_names(place, scope.place)[:-1])
-        if not extensions.may_stand(profile, self.known, parent):
+        if not extensions.may_stand(profile.contexts, self.known, parent):
             self._fault("fhir.extension-place", place, f"{self.release} context", profile=url)
         self._against(scope).profile(url, value, place, scope.container, self._report)
 
