@@ -41,7 +41,7 @@ def read(data: bytes, *, limits: Limits = LIMITS, release: Release = "R4") -> di
         tree.refuse_text()
         return _Reader(release, limits).root(tree.root)
     except RefusedError as found:
-        refused = found
+        refused = found.with_traceback(None)  # which would keep the tree until the next garbage collection
     raise tree.unreadable(refused)
 
 
