@@ -65,6 +65,11 @@ def written(at: datetime) -> Moment:
     return Moment(at.astimezone(STOCKHOLM).isoformat())
 
 
+def day(moment: Moment) -> Moment:
+    """The Swedish day of a time; what is no finer than a day is itself."""
+    return Moment(moment.earliest.astimezone(STOCKHOLM).date().isoformat()) if moment.is_time else moment
+
+
 def _midnight(day: date) -> datetime:
     return _in_utc(datetime.combine(day, time(), tzinfo=STOCKHOLM))
 

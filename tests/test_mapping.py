@@ -12,6 +12,7 @@ import strategies
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapter.dates import day
 from adapter.domain import Activity, Category, Meeting, read_record, written_record
 from adapter.errors import Invalid, Unmappable
 from adapter.mapping import Mapper, Permission, actor_keys, collection, transaction
@@ -19,15 +20,55 @@ from adapter.tables import load
 from adapter.validation import validate
 
 MAPPER = Mapper(load())
+IN_R5 = Mapper(load("R5"))
+KEPT_AS_A_DAY = {"Consent": "given_on", "Block": "set_on"}
+"""What R5 has no time for."""
+
+
+def as_kept(record, release):
+    """The record as a release can hold it."""
+    name = KEPT_AS_A_DAY.get(record.record) if release == "R5" else None
+    return record.model_copy(update={name: day(getattr(record, name))}) if name else record
+
+
+@pytest.mark.parametrize("release", ["R4", "R5"])
+@pytest.mark.parametrize("kind", strategies.KINDS)
+@given(data=st.data())
+def test_what_goes_out_comes_back_the_same(release, kind, data):
+    mapper, record = Mapper(load(release)), data.draw(strategies.KINDS[kind]())
+    reading = mapper.from_fhir(mapper.to_fhir(record).resources)
+    assert reading.records == (as_kept(record, release),)
+    assert reading.losses == ()
 
 
 @pytest.mark.parametrize("kind", strategies.KINDS)
 @given(data=st.data())
-def test_what_goes_out_comes_back_the_same(kind, data):
+def test_what_a_release_cannot_hold_is_stated_and_nothing_else_is(kind, data):
     record = data.draw(strategies.KINDS[kind]())
-    reading = MAPPER.from_fhir(MAPPER.to_fhir(record).resources)
-    assert reading.records == (record,)
-    assert reading.losses == ()
+    assert MAPPER.narrowed(record) == ()
+    stated = [(fault.code, fault.where, fault.severity) for fault in IN_R5.narrowed(record)]
+    lost = as_kept(record, "R5") != record
+    assert stated == ([("mapping.narrowed", KEPT_AS_A_DAY[record.record], "warning")] if lost else [])
+
+
+@given(strategies.consents())
+def test_a_consent_in_r5_permits_nothing_but_what_its_innermost_provision_says(record):
+    """In R5 a provision is an exception to what stands above it: a permission for all of the recipient's purposes must not appear."""
+    consent = IN_R5.to_fhir(record).resources[0]
+    assert consent["decision"] == "permit"
+    inner = [deep for outer in consent.get("provision", []) for deep in outer["provision"]]
+    assert [set(outer) for outer in consent.get("provision", [])] == [{"provision"}] * len(inner)
+    assert bool(inner) == bool(record.recipient or record.purposes or record.categories)
+    for provision in inner:
+        assert len(provision.get("purpose", [])) == len(record.purposes)
+        assert len(provision.get("documentType", [])) == len(record.categories)
+        assert set(provision) <= {"actor", "purpose", "documentType"}
+
+
+@given(strategies.blocks())
+def test_no_block_looks_like_a_permission_in_any_release(record):
+    assert MAPPER.to_fhir(record).resources[0]["provision"]["type"] == "deny"
+    assert IN_R5.to_fhir(record).resources[0]["decision"] == "deny"
 
 
 @given(strategies.records())

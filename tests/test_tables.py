@@ -65,6 +65,32 @@ WRONG = {
 }
 
 
+WRONG_IN_R5 = {
+    "mapping.path-unknown": ('r5 = "Task.requestedPeriod.start"', 'r5 = "Task.restriction.span.start"'),
+    "mapping.row-release": ('r5 = "Task.requestedPeriod.start"', "r5 = false"),
+    "mapping.row-key": ('r5 = "Task.requestedPeriod.start"', 'r5 = { place = "Task.requestedPeriod.start" }'),
+    "mapping.codes-unknown": ('codes = "channel"', 'codes = "channel"\nr5 = { codes = "canal" }'),
+    "mapping.repeats": ('r5 = "Task.requestedPeriod.start"', 'r5 = "Task.input[].valuePeriod.start"'),
+}
+
+
+@pytest.mark.parametrize("code", WRONG_IN_R5)
+def test_what_a_table_says_of_r5_is_checked_as_the_rest(tables, code):
+    change(tables, "intervention.toml", *WRONG_IN_R5[code])
+    assert load(root=tables).records
+    assert code in codes_of(tables, release="R5")
+
+
+def test_both_releases_have_the_same_rows_but_for_what_r5_has_no_place_for():
+    def rows(release):
+        return {row.id for table in load(release).records.values() for row in table.rows}
+
+    assert rows("R5") < rows("R4")
+    assert rows("R4") - rows("R5") == {
+        "Consent:Consent.scope", "Block:Consent.scope", "Block:Consent.provision.provision[].type",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("code", WRONG)
 def test_a_table_that_is_wrong_is_refused_with_its_own_code(tables, code):
     change(tables, *WRONG[code])
@@ -103,5 +129,5 @@ def test_an_overlay_that_does_not_fit_is_refused(tmp_path, text):
 
 def test_the_mapping_pages_in_docs_are_those_of_the_tables():
     docs = Path(__file__).parent.parent / "docs" / "mapping"
-    expected = pages(load())
+    expected = pages(load(), load("R5"))
     assert {page.name: page.read_text("utf-8") for page in docs.glob("*.md")} == expected

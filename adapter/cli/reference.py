@@ -31,7 +31,7 @@ def tables(out: Path | None, *, check: bool) -> int:
     """Print the mapping pages: record field, FHIR path, codes, category, source and reason of every row."""
     from adapter.tables import load, pages
 
-    found = pages(load())
+    found = pages(load(), load("R5"))
     if check:
         return _compare(found, out or _PAGES)
     if out is None:

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from adapter.dates import Moment
 from adapter.domain import Record, read_record, written_record
 from adapter.errors import Fault, Invalid, Unmappable
 from adapter.mapping.inward import Inward
 from adapter.mapping.losses import losses
-from adapter.mapping.outward import Outward
+from adapter.mapping.outward import Outward, values_at
 from adapter.mapping.package import (
     Ids,
     Package,
@@ -98,6 +99,15 @@ class Mapper:
             writing.record(self.tables.records[record.record], written_record(record))
         return Package((*writing.own, *writing.parties))
 
+    def narrowed(self, record: Record) -> tuple[Fault, ...]:
+        """What of a record this release cannot hold: a time where it has only a day (``mapping.narrowed``, at the record's field)."""
+        document = written_record(record)
+        return tuple(
+            Fault("mapping.narrowed", row.field_text, row.why, severity="warning")
+            for row in self.tables.records[record.record].fields
+            if row.convert is not None and any(Moment(value).is_time for value in values_at(document, row.field))
+        )
+
     def from_fhir(
         self, body: Resource | Sequence[Resource], *, mode: Mode = "production", today: date | None = None
     ) -> Reading:
@@ -124,7 +134,7 @@ class Mapper:
         if not records:
             raise Unmappable(Fault("mapping.no-record", "Bundle", "Task, CarePlan or Consent with a coding of ours"))
         returned = [resource for record in records for resource in self.to_fhir(record).resources]
-        lost = losses(came, Resources.of(returned))
+        lost = losses(came, Resources.of(returned), self.tables.release)
         refused = [loss for loss in lost if loss.severity == "error"]
         if refused:
             raise Unmappable(refused)

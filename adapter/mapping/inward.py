@@ -41,7 +41,7 @@ class Inward:
             if also.codes and also.codes.one_way:
                 continue
             for indexes, value in self._values(also.path, roots, also.codes):
-                _set(document, row.field, indexes, value)
+                _set(document, row.field, indexes, self._value(row, value))
 
     def _recognise(self, focus: Resource, number: int) -> Table:
         for table in self.tables.records.values():

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from adapter.definitions import definitions
+from adapter.definitions import Release, definitions
 from adapter.errors import Fault
 from adapter.mapping.package import Resources
 
 
-def losses(came: Resources, returned: Resources) -> tuple[Fault, ...]:
+def losses(came: Resources, returned: Resources, release: Release) -> tuple[Fault, ...]:
     """
     Every leaf of ``came`` that ``returned`` does not hold, by path and value. Logical ids and the text of references
     that resolve are left out: they are rebuilt from business identifiers.
@@ -22,7 +22,7 @@ def losses(came: Resources, returned: Resources) -> tuple[Fault, ...]:
     for path, where, value in _leaves(came):
         if kept[path, value] > 0:
             kept[path, value] -= 1
-        elif _changes_meaning(path, value):
+        elif _changes_meaning(release, path, value):
             faults.append(Fault("mapping.modifier", where))
         else:
             faults.append(Fault(f"mapping.{'changed' if path in paths else 'lost'}", where, severity="warning"))
@@ -37,7 +37,7 @@ _HARMLESS: Final[Mapping[str, Callable[[str], bool]]] = {
 """Modifier elements that say what would be assumed without them."""
 
 
-def _changes_meaning(path: str, value: str) -> bool:
+def _changes_meaning(release: Release, path: str, value: str) -> bool:
     """Whether a lost element changes how the rest must be read (FHIR: modifier elements and extensions)."""
     parts = path.split(".")
     if "modifierExtension" in parts or parts[-1] == "implicitRules":
@@ -45,7 +45,7 @@ def _changes_meaning(path: str, value: str) -> bool:
     harmless = _HARMLESS.get(parts[-1])
     if harmless is not None and harmless(value):
         return False
-    known = definitions("R4")
+    known = definitions(release)
     elements = (known.element(".".join(parts[:length])) for length in range(2, len(parts) + 1))
     return any(element is not None and element.is_modifier for element in elements)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapter.dates import Moment, written
+from adapter.dates import Moment, day, written
 from adapter.definitions import definitions
 from adapter.domain import Category
 from adapter.errors import Fault, Unmappable
@@ -149,13 +149,15 @@ class _Construction:
             if reference is None:
                 return
             self.references[row.field_text] = reference
-            self._put(row.path, indexes, reference)
-        else:
-            self._put(row.path, indexes, _coded(row.path, row.codes, value, row))
+            for path in (row.path, *(also.path for also in row.also)):
+                self._put(path, indexes, dict(reference))
+            return
+        kept = value if row.convert is None else str(day(Moment(value)))
+        self._put(row.path, indexes, _coded(row.path, row.codes, kept, row))
         for also in row.also:
             if also.codes and also.codes.partial and also.codes.code(value) is None:
                 continue
-            other = str(written(Moment(value).earliest)) if also.convert == "instant" else value
+            other = str(written(Moment(kept).earliest)) if also.convert == "instant" else kept
             self._put(also.path, indexes, _coded(also.path, also.codes, other, row))
 
     def _fixed(self, row: Row) -> None:
@@ -213,6 +215,11 @@ def _values(node: Any, path: Sequence[str], indexes: Indexes = ()) -> Iterator[t
         return
     for index, item in enumerate(value):
         yield from _values(item, path[1:], (*indexes, index))
+
+
+def values_at(document: Document, path: Sequence[str]) -> list[Any]:
+    """Every value at a field path of a document."""
+    return [value for _, value in _values(document, path)]
 
 
 def _new(resource_type: str) -> Resource:

@@ -90,7 +90,8 @@ class Row:
     """
     One row: a *field* row (``field`` ↔ ``path``), a *fixed* row (``fixed`` at ``path``) or a *link* row (``path`` → ``to``).
 
-    ``audience``: what it carries is about one outside actor and is for nobody else.
+    ``audience``: what it carries is about one outside actor and is for nobody else. ``convert``: the release keeps only the
+    day of a time. ``required``: without it there can be no item of its list, though this release would allow one.
     """
 
     id: str
@@ -105,10 +106,14 @@ class Row:
     also: tuple[Also, ...] = ()
     fixed: Any = None
     to: str = ""
+    convert: Literal["day"] | None = None
+    required: bool = False
 
     @property
     def is_required(self) -> bool:
         """Whether FHIR requires what it writes within the item that it belongs to: without it there can be no item."""
+        if self.required:
+            return True
         steps = self.path.steps
         first = max((n for n, step in enumerate(steps) if step.each), default=-1) + 1
         return any(step.element.min > 0 for step in steps[first:])

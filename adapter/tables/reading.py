@@ -159,12 +159,18 @@ class Loader:
         return self.codes.get(name)
 
     _KEYS = frozenset(
-        {"field", "path", "fixed", "link", "to", "codes", "party", "audience", "also", "category", "source", "why"}
-    )
+        {
+            "field", "path", "fixed", "link", "to", "codes", "party", "audience", "also", "category", "source", "why",
+            "convert", "required",
+        }
+    )  # fmt: skip
 
-    def _row(self, reader: _Paths, table: str, raw: dict[str, Any]) -> Row | None:
-        label = raw.get("field") or raw.get("link") or raw.get("path", "")
+    def _row(self, reader: _Paths, table: str, given: dict[str, Any]) -> Row | None:
+        label = given.get("field") or given.get("link") or given.get("path", "")
         where = f"{reader.file} {label}"
+        raw = self._in_release(where, given)
+        if raw is None:
+            return None
         if set(raw) - self._KEYS:
             self.fault("row-key", where, ", ".join(sorted(set(raw) - self._KEYS)))
         if raw.get("category") not in set(Category):
@@ -188,7 +194,26 @@ class Loader:
             also=tuple(also for also in (self._also(reader, where, one) for one in raw.get("also", ())) if also),
             fixed=self.value(path.leaf, raw["fixed"]) if "fixed" in raw else None,
             to=raw.get("to", "").removesuffix("[]"),
+            convert=raw.get("convert"),
+            required=raw.get("required", False),
         )
+
+    def _in_release(self, where: str, given: dict[str, Any]) -> dict[str, Any] | None:
+        """
+        A row as this release has it: ``r5`` is the path in R5 where it differs, or a table of all that differs. False: R5 has
+        no such element; that is only for what no field of a record needs, and the row says why.
+        """
+        raw = {key: value for key, value in given.items() if key != "r5"}
+        differs = given.get("r5") if self.known.release == "R5" else None
+        if differs is False:
+            if "field" in raw or not raw.get("why"):
+                self.fault(
+                    "row-release", where, "a field needs a place in every release, and a row that has none says why"
+                )
+            return None
+        if isinstance(differs, str):
+            differs = {"link" if "link" in raw else "path": differs}
+        return raw | (differs or {})
 
     def _also(self, reader: _Paths, where: str, raw: Mapping[str, Any]) -> Also | None:
         path = reader.path(raw["path"])
