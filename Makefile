@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test proof mutants check format bench lock definitions profiles docs clean
+.PHONY: demo test proof mutants check format bench lock definitions profiles terminology docs clean
 
 demo: .venv/ready
 	@$(BIN)/koord demo
@@ -64,3 +64,7 @@ definitions: .venv/ready
 # is not what lay there before; the new files are then in place. See docs/profiles.md.
 profiles: .venv/ready
 	@$(BIN)/python profiles/make_profiles.py
+
+# The part of it that comes from code tables, messages and the server: after a change to these, and without npm.
+terminology: .venv/ready
+	@$(BIN)/python profiles/make_profiles.py --tables

@@ -1,5 +1,5 @@
 """
-Compiles the profiles, for ``make profiles``: FSH under ``profiles/fsh`` and the code tables → ``profiles/generated``.
+Compiles the profiles, for ``make profiles``: FSH under ``profiles/fsh``, code tables and server → ``profiles/generated``.
 
 Each release compiles ``fsh/common`` and its own folder. The compiler (SUSHI) and all that it reads are pinned by
 ``package-lock.json`` and ``core_package.py``; it runs with a home of its own and finds no network. An error or a warning of
@@ -7,23 +7,25 @@ the compiler ends the run. Written are definitions under ``generated/{r4,r5}`` a
 one element per line, snapshots without HL7's prose. The compiler's own output, with full snapshots, stays in
 ``.cache/profiles/{r4,r5}/fsh-generated/resources``.
 
-Ends with 1 if what came out is not what lay there before, naming the files; the new ones are then in place.
+``--tables`` makes only what needs no compiler. Ends with 1 if what came out is not what lay there before, naming the files; the new ones are then in place.
 """
 
 # ruff: noqa: INP001, T201  a script beside the data that it writes, not a package; it prints what it found
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+import capabilities
 import core_package
 import terminology
 
@@ -63,20 +65,34 @@ _OFFLINE: Final = {
 
 
 def main() -> None:
+    arguments = argparse.ArgumentParser(description="Compile the profiles.")
+    arguments.add_argument(
+        "--tables", action="store_true", help="only what comes from the adapter's own tables: needs no npm"
+    )
+    if arguments.parse_args().tables:
+        fresh = dict(item for release in RELEASES for item in _from_tables(release))
+        before = [path for path in fresh if path.exists()]
+    else:
+        fresh = dict(
+            item
+            for release, folder in _compiled()
+            for item in (*_from_tables(release), *_from_compiler(release, folder))
+        )
+        before = [*GENERATED.rglob("*.json")]
+    changed = _replace(before, fresh)
+    for path in changed:
+        print(f"differs: {path.relative_to(HERE.parent)}", file=sys.stderr)
+    sys.exit(bool(changed))
+
+
+def _compiled() -> Iterator[tuple[str, Path]]:
+    """Each release with the folder of what the compiler made of it."""
     home = CACHE / "home"
     core_package.make_cache(home)
     compiler = _compiler(CACHE / "npm")
     with ThreadPoolExecutor() as both:
-        compiled = dict(
-            zip(RELEASES, both.map(lambda release: _compile(release, compiler, home), RELEASES), strict=True)
-        )
-    for release, folder in compiled.items():
-        print(f"{release}: {len(list(folder.iterdir()))} artefacts")
-    fresh = {path: text for release, folder in compiled.items() for path, text in _written(release, folder)}
-    changed = _replace(GENERATED, fresh)
-    for path in changed:
-        print(f"differs: {path.relative_to(HERE.parent)}", file=sys.stderr)
-    sys.exit(bool(changed))
+        folders = both.map(lambda release: _compile(release, compiler, home), RELEASES)
+        yield from zip(RELEASES, folders, strict=True)
 
 
 def _compiler(folder: Path) -> Path:
@@ -142,15 +158,20 @@ def _run(command: list[str], folder: Path, environment: Mapping[str, str] | None
     return done.stdout + done.stderr, done.returncode != 0
 
 
-def _written(release: str, folder: Path) -> Iterator[tuple[Path, str]]:
-    """Every artefact with the place and the text that it gets: the terminology, and what the compiler made."""
-    target = GENERATED / release
-    for name, resource in terminology.resources(release).items():
-        yield target / name, pretty(resource)
+def _from_tables(release: str) -> Iterator[tuple[Path, str]]:
+    """What comes from the code tables, the faults and the server, with its place and text."""
+    for name, resource in (terminology.resources(release) | capabilities.resources(release)).items():
+        yield GENERATED / release / name, pretty(resource)
+
+
+def _from_compiler(release: str, folder: Path) -> Iterator[tuple[Path, str]]:
+    """What was compiled, with its place and text."""
     for file in folder.glob("*.json"):
         resource = json.loads(file.read_text("utf-8"))
         is_example = not str(resource.get("url", "")).startswith(CANONICAL)
-        yield target / ("examples" if is_example else "") / file.name, pretty(structural(resource))
+        if not is_example:
+            resource.setdefault("version", terminology.VERSION)  # the compiler gives it to profiles alone
+        yield GENERATED / release / ("examples" if is_example else "") / file.name, pretty(structural(resource))
 
 
 def structural(resource: Json) -> Json:
@@ -198,9 +219,9 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _replace(root: Path, fresh: Mapping[Path, str]) -> list[Path]:
-    """Put the new files in place; those that are new, changed or gone."""
-    before = {path: path.read_text("utf-8") for path in root.rglob("*.json")}
+def _replace(paths: Iterable[Path], fresh: Mapping[Path, str]) -> list[Path]:
+    """Put the new files in the place of those at ``paths``; the ones that are new, changed or gone."""
+    before = {path: path.read_text("utf-8") for path in paths}
     changed = sorted(path for path in before.keys() | fresh.keys() if before.get(path) != fresh.get(path))
     for path in changed:
         if path in fresh:

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from adapter.errors import Fault, codes
+from adapter.service.capability import PUBLISHED
 from adapter.tables import CANONICAL, load
 from adapter.transport.outcome import operation_outcome
+from adapter.validation import validate
 
 PROFILES = Path(__file__).parent.parent / "profiles"
 GENERATED = PROFILES / "generated"
@@ -144,7 +146,7 @@ def test_every_definition_has_our_canonical_its_own_name_and_the_version_of_the_
             continue  # has no URL in R4
         assert resource["url"] == f"{CANONICAL}/{kind}/{name}"
         assert resource["version"] == version("koord-adapter")
-        assert resource.get("fhirVersion", RELEASES[release]) in {RELEASES[release], (RELEASES[release],)}
+        assert resource.get("fhirVersion", RELEASES[release]) in (RELEASES[release], [RELEASES[release]])
 
 
 def test_examples_lie_apart_from_definitions():
@@ -243,8 +245,8 @@ def test_what_is_new_changed_or_gone_is_named_once_and_in_place_then(script, tmp
     for file in (same, old, gone):
         file.write_text("1")
     fresh = {same: "1", old: "2", new: "3"}
-    assert replace(tmp_path, fresh) == sorted([old, gone, new])
-    assert replace(tmp_path, fresh) == []
+    assert replace([same, old, gone], fresh) == sorted([old, gone, new])
+    assert replace([same, old, new], fresh) == []
     assert {file: file.read_text() for file in tmp_path.rglob("*.json")} == fresh
 
 
@@ -335,7 +337,8 @@ def build(script, tmp_path, monkeypatch):
     monkeypatch.setattr(make_profiles, "_compiler", lambda folder: folder / "app.js")
     monkeypatch.setattr(make_profiles.core_package, "make_cache", lambda home: home.mkdir(parents=True, exist_ok=True))
 
-    def run(said=""):
+    def run(said="", *arguments):
+        monkeypatch.setattr("sys.argv", ["make_profiles.py", *arguments])
         node = tmp_path / "bin" / "node"
         node.parent.mkdir(exist_ok=True)
         node.write_text(SUSHI + said)
@@ -377,3 +380,31 @@ def test_an_error_or_a_warning_of_the_compiler_ends_the_build_and_says_where(bui
 def test_that_the_compiler_cannot_ask_for_a_newer_one_is_no_complaint(build):
     build()
     assert build('echo "warn  Unable to determine the latest version of sushi: connect ECONNREFUSED"\n') == 0
+
+
+def test_what_comes_from_the_tables_is_made_without_a_compiler_and_leaves_the_rest(build, tmp_path, monkeypatch):
+    build()
+    generated = tmp_path / "profiles" / "generated"
+    (generated / "r4" / "CodeSystem-channel.json").write_text("{}")
+    assert build("exit 1\n", "--tables") == 1
+    assert content(generated / "r4" / "CodeSystem-channel.json")["concept"]
+    assert (generated / "r4" / "ValueSet-a.json").exists()
+    assert build("exit 1\n", "--tables") == 0
+
+
+def test_the_published_statement_of_the_server_is_what_a_server_says(script):
+    statement = script("capabilities").resources("r4")["CapabilityStatement-koord-server.json"]
+    assert content(GENERATED / "r4" / "CapabilityStatement-koord-server.json") == statement
+    assert statement["url"] == PUBLISHED
+    assert statement["kind"] == "capability"
+    assert not statement.keys() & {"implementation", "instantiates"}
+    (rest,) = statement["rest"]
+    known = {content(file)["url"] for file in (GENERATED / "r4").glob("StructureDefinition-*.json")}
+    assert {profile for resource in rest["resource"] for profile in resource["supportedProfile"]} <= known
+    assert "description" not in rest["security"]
+
+
+def test_statements_of_server_and_client_are_fhir():
+    for name in ("server", "client"):
+        statement = content(GENERATED / "r4" / f"CapabilityStatement-koord-{name}.json")
+        assert [fault for fault in validate(statement) if fault.severity == "error"] == []

@@ -8,7 +8,10 @@ from typing import Any, Final
 from adapter.mapping import Resource
 from adapter.service.packages import TYPES
 from adapter.settings import Authentication, Settings
+from adapter.tables import CANONICAL, EXTENSION
 
+PUBLISHED: Final = f"{CANONICAL}/CapabilityStatement/koord-server"
+"""What holds for every server of ours, whatever its settings (profiles/generated)."""
 WRITTEN_ON: Final = "2026-11-22"
 """When the statement last changed in meaning."""
 
@@ -16,6 +19,22 @@ _DEFINITIONS: Final = {
     "CarePlan": "http://hl7.org/fhir/SearchParameter/clinical-patient",
     "Consent": "http://hl7.org/fhir/SearchParameter/clinical-patient",
     "Task": "http://hl7.org/fhir/SearchParameter/Task-patient",
+}
+_PROFILES: Final = {
+    "CarePlan": ("koord-care-plan",),
+    "Consent": (
+        "koord-consent-interventions",
+        "koord-consent-inform-fk",
+        "koord-consent-collaborate",
+        "koord-consent-shared-records",
+    ),
+    "Task": (
+        "koord-intervention",
+        "koord-offer",
+        "koord-fk-signal",
+        "koord-withdrawal-notice",
+        "koord-withdrawal-receipt",
+    ),
 }
 _LOGINS: Final[dict[Authentication, str]] = {
     "mtls": "Mutual TLS: the peer's HSA-id stands in the serialNumber of its certificate's subject.",
@@ -32,6 +51,7 @@ def capability_statement(settings: Settings) -> Resource:
         "status": "active",
         "date": WRITTEN_ON,
         "kind": "instance",
+        "instantiates": [PUBLISHED],
         "software": {"name": "koord-adapter", "version": version("koord-adapter")},
         "implementation": {
             "description": f"Coordination of {settings.region.name}: interventions, care plans and consents",
@@ -67,6 +87,7 @@ def capability_statement(settings: Settings) -> Resource:
 def _resource(resource_type: str) -> dict[str, Any]:
     return {
         "type": resource_type,
+        "supportedProfile": [f"{EXTENSION}{profile}" for profile in _PROFILES[resource_type]],
         "documentation": "A resource that comes alone contains what it refers to and brings its Provenance in the X-Provenance header.",
         "interaction": [
             {"code": "read"},
