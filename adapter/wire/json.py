@@ -101,7 +101,7 @@ def _encoded(encoder: msgspec.json.Encoder, value: Any) -> bytes:
 
 def _text(data: bytes, limits: Limits) -> str:
     if len(data) > limits.size:
-        raise Unreadable(Fault("wire.too-long", named=(("limit", str(limits.size)),)))
+        raise Unreadable(Fault("wire.too-long", why="limit of this adapter", named=(("limit", str(limits.size)),)))
     if data.startswith(_BOMS):
         raise Unreadable(Fault("wire.bom", why="RFC 8259, section 8.1", line=1, column=1))
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
@@ -127,7 +127,8 @@ def parse(data: bytes, *, limits: Limits = LIMITS) -> Tree:
         return Tree(text, etree.fromstring(data, parser), limits)
     except etree.XMLSyntaxError as error:
         line, column = error.position
-    raise Unreadable(Fault("wire.xml", why=_WHY["wire.xml"], line=max(line, 1), column=max(column, 1)))
+        code = "wire.depth" if "Excessive depth" in error.msg else "wire.xml"  # the parser's own limit is above ours
+    raise Unreadable(replace(_fault(code, text, None, limits), line=max(line, 1), column=max(column, 1)))
 
 
 def attribute(value: str) -> str:
