@@ -59,6 +59,10 @@ class Moment(Value):
     def is_time(self) -> bool:
         return len(self) > 10
 
+    def is_part_of(self, other: Moment) -> bool:
+        """It names a finer part of the other: ``2026-05-01`` of ``2026-05``. FHIRPath cannot put the two in order."""
+        return len(self) > len(other) and self.startswith(other)
+
 
 def written(at: datetime) -> Moment:
     """An aware time as FHIR ``instant`` text in Swedish local time with its offset, to the second or finer."""

@@ -323,6 +323,10 @@ class Actor(Part):
         return self
 
 
+def _cannot_be_ordered(start: Moment, end: Moment) -> bool:
+    return start.is_part_of(end) or end.is_part_of(start)
+
+
 class Period(Part):
     """From ``start`` through ``end``, both inclusive; a side that is missing is open."""
 
@@ -335,6 +339,8 @@ class Period(Part):
             raise ValueError("a period needs a start or an end")
         if self.start is not None and self.end is not None and self.start.earliest > self.end.latest:
             raise ValueError("the period ends before it starts")
+        if self.start is not None and self.end is not None and _cannot_be_ordered(self.start, self.end):
+            raise ValueError("start and end are the same at different precision: write both as days, or both as times")
         return self
 
 

@@ -60,7 +60,11 @@ def periods():
         first, second = sorted(pair, key=lambda moment: moment.earliest)
         return first, second
 
-    both = st.tuples(moments(), moments()).map(ordered).filter(lambda p: p[0].earliest <= p[1].latest)
+    def told_apart(pair):
+        first, second = pair
+        return first.earliest <= second.latest and not first.is_part_of(second) and not second.is_part_of(first)
+
+    both = st.tuples(moments(), moments()).map(ordered).filter(told_apart)
     return (
         both.map(lambda p: d.Period(start=p[0], end=p[1]))
         | moments().map(lambda m: d.Period(start=m))

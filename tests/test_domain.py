@@ -45,6 +45,11 @@ def test_an_intervention_has_no_place_for_a_diagnosis():
             "needs the representative",
         ),
         (r.consent("c", "interventions", period={"start": "2026-12", "end": "2026-11"}), "ends before it starts"),
+        (r.consent("c", "interventions", period={"start": "2026-12", "end": "2026-12-31"}), "at different precision"),
+        (
+            r.consent("c", "interventions", period={"start": "2026-12-01T10:00:00+01:00", "end": "2026-12-01"}),
+            "at different precision",
+        ),
         (r.consent("c", "interventions", period={}), "needs a start or an end"),
         (r.intervention(state="rejected"), "says why"),
         (

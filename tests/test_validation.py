@@ -76,13 +76,13 @@ def told(resource, **options):
     "resource",
     [
         task(),
-        task(_status={"extension": [{"url": "u", "valueCode": "x"}]}),
+        task(_status={"extension": [{"url": "urn:u", "valueCode": "x"}]}),
         {"resourceType": "Communication", "status": "completed", "payload": [{"_contentString": {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]}}]},
-        task(executionPeriod={"start": "2026-02", "end": "2026-02-01"}, authoredOn="2024-02-29", lastModified="2026-10-25T02:30:00.5+01:00"),
-        task(input=[{"type": {"text": "a"}, "_valueString": {"extension": [{"url": "u", "valueBoolean": False}]}}]),
+        task(executionPeriod={"start": "2026-02", "end": "2026-03-01"}, authoredOn="2024-02-29", lastModified="2026-10-25T02:30:00.5+01:00"),
+        task(input=[{"type": {"text": "a"}, "_valueString": {"extension": [{"url": "urn:u", "valueBoolean": False}]}}]),
         task(contained=[{"resourceType": "Patient", "id": "p"}], owner={"reference": "Organization/o"}, focus={"reference": "#p"}),
         task(contained=[{"resourceType": "Provenance", "id": "p", "target": [{"reference": "#"}], "recorded": "2026-01-01T00:00:00Z", "agent": [{"who": {"display": "x"}}]}]),
-        {"resourceType": "Patient", "name": [{"given": ["A", None], "_given": [None, {"extension": [{"url": "u", "valueCode": "c"}]}]}]},
+        {"resourceType": "Patient", "name": [{"given": ["A", None], "_given": [None, {"extension": [{"url": "urn:u", "valueCode": "c"}]}]}]},
         {"resourceType": "Patient", "id": "A-z.0", "birthDate": "1912-12-12", "_birthDate": {"id": "b"}, "multipleBirthInteger": 0},
         consent(), care_plan(),
         bundle(task(), consent()),
@@ -145,7 +145,7 @@ PLANTED = {
     "object with nothing but an id": (task(code={"id": "x"}), ("fhir.empty", "Task.code")),
     "primitive with nothing but an id": (task(_description={"id": "x"}), ("fhir.empty", "Task.description")),
     "null without an extension": ({"resourceType": "Patient", "name": [{"given": ["A", None]}]}, ("fhir.empty", "Patient.name[0].given[1]")),
-    "lists of different lengths": ({"resourceType": "Patient", "name": [{"given": ["A"], "_given": [None, {"extension": [{"url": "u", "valueCode": "x"}]}]}]}, ("fhir.pairing", "Patient.name[0].given")),
+    "lists of different lengths": ({"resourceType": "Patient", "name": [{"given": ["A"], "_given": [None, {"extension": [{"url": "urn:u", "valueCode": "x"}]}]}]}, ("fhir.pairing", "Patient.name[0].given")),
     "target of a wrong type": (task(owner={"reference": "CarePlan/x"}), ("fhir.reference-target", "Task.owner.reference")),
     "absolute target of a wrong type": (task(owner={"reference": "https://a.example/fhir/Task/x/_history/1"}), ("fhir.reference-target", "Task.owner.reference")),
     "declared type of a wrong kind": (task(owner={"display": "x", "type": "Task"}), ("fhir.reference-target", "Task.owner.type")),
@@ -163,9 +163,9 @@ PLANTED = {
     "fault in a parameter": ({"resourceType": "Parameters", "parameter": [{"name": "a", "resource": task(intent="x")}]}, ("fhir.code", "Parameters.parameter[0].resource.intent")),
     "period that ends before it begins (per-1)": (task(executionPeriod={"start": "2026-02-02", "end": "2026-02-01"}), ("fhir.invariant", "Task.executionPeriod")),
     "modified before it was written (inv-1)": (task(authoredOn="2026-02-02T00:00:00Z", lastModified="2026-02-02T00:30:00+01:00"), ("fhir.invariant", "Task")),
-    "extension with value and extension (ext-1)": (task(extension=[{"url": "u", "valueCode": "x", "extension": [{"url": "v", "valueCode": "y"}]}]), ("fhir.invariant", "Task.extension[0]")),
-    "extension with neither (ext-1)": (task(extension=[{"url": "u"}]), ("fhir.invariant", "Task.extension[0]")),
-    "extension in a primitive (ext-1)": (task(_status={"extension": [{"url": "u"}]}), ("fhir.invariant", "Task.status.extension[0]")),
+    "extension with value and extension (ext-1)": (task(extension=[{"url": "urn:u", "valueCode": "x", "extension": [{"url": "v", "valueCode": "y"}]}]), ("fhir.invariant", "Task.extension[0]")),
+    "extension with neither (ext-1)": (task(extension=[{"url": "urn:u"}]), ("fhir.invariant", "Task.extension[0]")),
+    "extension in a primitive (ext-1)": (task(_status={"extension": [{"url": "urn:u"}]}), ("fhir.invariant", "Task.status.extension[0]")),
     "consent without policy (ppc-1)": ({k: v for k, v in consent().items() if k != "policyRule"}, ("fhir.invariant", "Consent")),
     "activity with detail and reference (cpl-3)": (care_plan(activity=[{"reference": {"reference": "Task/x"}, "detail": {"status": "unknown"}}]), ("fhir.invariant", "CarePlan.activity[0]")),
     "contact point without system (cpt-2)": ({"resourceType": "Patient", "telecom": [{"value": "x"}]}, ("fhir.invariant", "Patient.telecom[0]")),
@@ -239,7 +239,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_known_one():
 
 @pytest.mark.parametrize("name", sorted(KNOWN.resource_types))
 def test_generated_resources_have_no_fault_of_structure(name):
-    invariants = {"fhir.invariant", "fhir.dangling"}
+    invariants = {"fhir.invariant", "fhir.dangling", "fhir.code-unknown"}
 
     @given(st.integers(0, 2**32))
     def right(seed):
@@ -408,14 +408,14 @@ def test_an_invariant_that_the_engine_cannot_judge_is_judged_by_example(at, valu
 @pytest.mark.parametrize(
     ("start", "end", "after"),
     [
-        ("2026", "2025", True), ("2026", "2026-01-01", False), ("2026-03", "2026-02-28", True), ("2026-02-28", "2026-02", False),
+        ("2026", "2025", True), ("2026", "2026-01-01", True), ("2026-03", "2026-02-28", True), ("2026-02-28", "2026-02", True),
         ("2026-01-01T00:00:00Z", "2026-01-01T00:30:00+01:00", True), ("2026-01-01T00:00:00+01:00", "2025-12-31T23:30:00Z", False),
         ("2026-01-02", "2026-01-01T23:30:00Z", False), ("2026-01-03", "2026-01-01T00:00:00Z", True),
-        ("2026-01-01T00:00:00Z", "2025", False), ("2026-01-02T00:00:00Z", "2025", False), ("2026-01-08T00:00:00Z", "2025-12", True), ("2026-02-03T00:00:00Z", "2026-02", False),
-        ("2026-01-01T23:59:60Z", "2026-01-01T23:59:59Z", False), ("x", "2026", True), ("0001", "0001-01-01T00:00:00Z", False), (None, "2026", False), (7, 6, False),
+        ("2026-01-01T00:00:00Z", "2025", False), ("2026-01-02T00:00:00Z", "2025", False), ("2026-01-08T00:00:00Z", "2025-12", True), ("2026-02-03T00:00:00Z", "2026-02", True),
+        ("2026-01-01T23:59:60Z", "2026-01-01T23:59:59Z", False), ("x", "2026", True), ("0001", "0001-01-01T00:00:00Z", True), (None, "2026", False), (7, 6, False),
     ],
 )  # fmt: skip
-def test_one_time_is_after_another_only_if_it_certainly_is(start, end, after):
+def test_one_time_is_after_another_if_it_certainly_is_or_if_one_lies_within_the_other(start, end, after):
     assert is_after(start, end) is after
 
 
@@ -483,9 +483,9 @@ SIGNS = {
     "a display": task(code={"coding": [{"code": "x", "display": "M54.5 ryggsmärta"}]}),
     "a concept's text": task(code={"text": "G35"}),
     "a title": care_plan(title="Plan vid F33"),
-    "an extension": task(extension=[{"url": "u", "valueString": "se F41.2"}]),
-    "an extension's extension": task(extension=[{"url": "u", "extension": [{"url": "v", "valueMarkdown": "*F41.2*"}]}]),
-    "an extension of a primitive": task(_description={"extension": [{"url": "u", "valueString": "F41.2"}]}),
+    "an extension": task(extension=[{"url": "urn:u", "valueString": "se F41.2"}]),
+    "an extension's extension": task(extension=[{"url": "urn:u", "extension": [{"url": "v", "valueMarkdown": "*F41.2*"}]}]),
+    "an extension of a primitive": task(_description={"extension": [{"url": "urn:u", "valueString": "F41.2"}]}),
     "a narrative": task(text={"status": "generated", "div": f"<div {XHTML}>F<b>32</b>.1</div>"}),
     "a narrative's attribute": task(text={"status": "generated", "div": f'<div {XHTML}><p title="F32.1">x</p></div>'}),
     "a narrative's reference": task(text={"status": "generated", "div": f"<div {XHTML}>&#70;32.1</div>"}),
@@ -495,7 +495,7 @@ SIGNS = {
     "invisible characters": task(note=[{"text": "F\u200b32.1"}]),
     "a range": task(note=[{"text": "F30-F39"}]),
     "brackets and slashes": task(note=[{"text": "(F32/F33)"}]),
-    "a text attachment": care_plan(extension=[{"url": "u", "valueAttachment": {"contentType": "text/plain", "data": "RGlhZ25vcyBGMzIuMQ=="}}]),
+    "a text attachment": care_plan(extension=[{"url": "urn:u", "valueAttachment": {"contentType": "text/plain", "data": "RGlhZ25vcyBGMzIuMQ=="}}]),
     "ICD-10-SE": task(code={"coding": [{"system": "https://www.icd10.se/", "code": "x"}]}),
     "ICD-10-SE by oid": task(code={"coding": [{"system": "urn:oid:1.2.752.116.1.1.1.1.3", "code": "x"}]}),
     "ICD-10-SE, another edition": task(code={"coding": [{"system": "urn:oid:1.2.752.116.1.1.1.1.8", "code": "x"}]}),
@@ -514,7 +514,7 @@ SIGNS = {
     "an absolute reference to a Condition": task(focus={"reference": "https://a.example/fhir/Condition/1/_history/2"}),
     "a conditional reference to a Condition": task(focus={"reference": "Condition?identifier=x|y"}),
     "a reference by type": task(focus={"type": "Condition", "display": "x"}),
-    "a reference in an extension": task(extension=[{"url": "u", "valueReference": {"reference": "Condition/1"}}]),
+    "a reference in an extension": task(extension=[{"url": "urn:u", "valueReference": {"reference": "Condition/1"}}]),
     "a request for a Condition": bundle(entry=[{"request": {"method": "GET", "url": "Condition?patient=1"}}], type="batch"),
     "a reason": task(reasonCode={"text": "x"}),
     "a reason by reference": task(reasonReference={"display": "x"}),
@@ -554,7 +554,7 @@ NO_SIGNS = {
     "ICF codes": task(note=[{"text": "d850 och b130.2, e310, s73"}]),
     "other words with digits": task(note=[{"text": "SFB 30 kap., SOU2020, Covid19, B2B, 3D, A4, E4, plan50, 25%, 75 procent, 2x12"}]),
     "a narrative": task(text={"status": "generated", "div": f'<div {XHTML} class="c12"><p id="p01">Möte 12.30</p></div>'}),
-    "attachments that are no text": care_plan(extension=[{"url": "u", "valueAttachment": {"contentType": "application/pdf", "data": "/////w=="}}]),
+    "attachments that are no text": care_plan(extension=[{"url": "urn:u", "valueAttachment": {"contentType": "application/pdf", "data": "/////w=="}}]),
     "a consent": consent(),
 }  # fmt: skip
 
@@ -570,7 +570,7 @@ def test_a_sign_is_told_by_its_place():
             task(),
             task(
                 input=[{"type": {"text": "a"}, "valueString": "F32.1"}],
-                _description={"extension": [{"url": "u", "valueString": "F32"}]},
+                _description={"extension": [{"url": "urn:u", "valueString": "F32"}]},
             ),
         ),
         rules=["koord-no-diagnosis"],
@@ -615,7 +615,7 @@ def test_the_patient_is_given_by_reference_and_by_identity_number(make, element)
         {"display": "x"},
     ):
         assert told(make(**{element: given_as}), rules=["koord-subject"]) == {("fhir.subject", f"{kind}.{element}")}
-        assert validate(make(**{element: given_as})) == []
+        assert errors(validate(make(**{element: given_as}))) == []
 
 
 def test_a_rule_that_does_not_exist_is_not_silently_kept():

@@ -388,7 +388,15 @@ def test_a_value_set_may_include_systems_and_other_value_sets(judge):
     both["compose"]["include"].append({"valueSet": ["https://example.org/ValueSet/whole"]})
     told = judge(system, whole, both, bound("required", "both"))
     assert told(coded("urn:whole", "y")) == told(coded("urn:s", "a")) == set()
-    assert told(coded("urn:whole", "z")) == {("fhir.code", "Task.code")}
+    assert told(coded("urn:whole", "z")) == {("fhir.code-unknown", "Task.code")}
+
+
+def test_a_code_that_its_system_does_not_have_is_refused_where_a_value_set_may_be_left_too(judge):
+    system = {"resourceType": "CodeSystem", "url": "urn:t", "content": "complete", "concept": [{"code": "x"}]}
+    told = judge(system, value_set("ab", ("urn:s", ["a", "b"])), bound("extensible"))
+    assert told(coded("urn:t", "x")) == set()
+    assert told(coded("urn:t", "y")) == {("fhir.code-unknown", "Task.code")}
+    assert told(task(code={"coding": [{"system": "urn:s"}]})) == {("fhir.code-unknown", "Task.code")}
 
 
 def test_a_value_set_whose_codes_cannot_be_told_is_said_and_refuses_nothing(judge):

@@ -6,10 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from adapter.definitions import Codes
 from adapter.errors import Severity
+
+
+class Systems(Protocol):
+    def system(self, url: str) -> frozenset[str] | None:
+        """Every code of a code system; None where they are not all known."""
 
 
 @dataclass(frozen=True)
@@ -19,22 +24,32 @@ class Bound:
     strength: str
     value_set: str
     codes: Codes | None
+    known: Systems
 
     def judge(self, value: Any) -> tuple[str, Severity] | None:
         """
         The stable code and severity of what is wrong with a coded value; None if nothing is.
 
-        Required: one of its codings is in the set. Extensible: one is, or no code of the set's systems is misused; what is
-        coded elsewhere is a warning, since the set may lack the meaning.
+        Required: one of its codings is in the set. Extensible: one is, or a warning tells that none is, since the set may lack
+        the meaning. Either way a coding has a code, and one that its system has, as far as that is known.
         """
+        codings = _codings(value)
+        if any(self._is_false(coding) for coding in codings):
+            return "fhir.code-unknown", "error"
         if self.codes is None:
-            return ("fhir.value-set-unknown", "warning") if _codings(value) else None
+            return ("fhir.value-set-unknown", "warning") if codings else None
         if isinstance(value, str):
             return None if value in self.codes.all or _is_open(self.codes, value) else self._refusal()
-        codings = _codings(value)
         if any(fits(self.codes, coding) for coding in codings):
             return None
         return self._refusal() if codings or self.strength == "required" else None
+
+    def _is_false(self, coding: Mapping[str, Any]) -> bool:
+        system, code = coding.get("system"), coding.get("code")
+        if not isinstance(system, str):
+            return False
+        whole = self.known.system(system)
+        return "_code" not in coding if code is None else whole is not None and str(code) not in whole
 
     def _refusal(self) -> tuple[str, Severity]:
         return ("fhir.code", "error") if self.strength == "required" else ("fhir.code-extensible", "warning")
@@ -70,6 +85,6 @@ def _found(value: Any) -> Iterator[Mapping[str, Any]]:
     if "concept" in value:
         yield from _found(value["concept"])
     elif isinstance(value.get("coding"), list):
-        yield from (coding for coding in value["coding"] if isinstance(coding, dict) and "code" in coding)
-    elif "code" in value:
+        yield from (coding for coding in value["coding"] if isinstance(coding, dict))
+    elif "code" in value or "system" in value:
         yield value

@@ -47,12 +47,15 @@ def objects(value: Json, name: str) -> Iterator[Json]:
 
 def is_after(start: Any, end: Any) -> bool:
     """
-    A FHIR date, dateTime or instant certainly lies after another one.
+    A FHIR date, dateTime or instant lies after another one, or within it, so that no order can be told.
 
     Two partial dates are compared as far as both go; a day and an instant only if no time zone can put them in order.
+    FHIRPath has no answer where one is a part of the other, and HL7's validators take none as a broken invariant.
     """
     if not isinstance(start, str) or not isinstance(end, str):
         return False
+    if len(start) != len(end) and (start.startswith(end) or end.startswith(start)):
+        return True
     try:
         if "T" in start and "T" in end:
             return _instant(start) > _instant(end)

@@ -140,7 +140,7 @@ class _Compiler:
         usual = base.binding if base else None
         if usual is not None and (usual.strength, usual.value_set) == (binding.strength, value_set):
             return None
-        return Bound(binding.strength, value_set, self.known.codes(value_set))
+        return Bound(binding.strength, value_set, self.known.codes(value_set), self.known)
 
     def _checks(self, node: Node, path: str, base: Element | None) -> Iterator[Check]:
         shape = self.known.base.shape_of(base) if base else self.known.base.shape(path)

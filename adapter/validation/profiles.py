@@ -8,7 +8,7 @@ cannot give is walked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
@@ -30,13 +30,13 @@ _NUMBERS: Final = (int, float, Decimal)
 class Against:
     """
     Resources against profiles. ``entries`` finds a resource of the Bundle around them by a reference, ``written`` writes places.
-    Remembers which resources conform to which profiles.
+    ``judged`` remembers which values (by identity) conform to which profiles.
     """
 
     known: Profiles
     entries: Resolve
     written: Callable[[Place], str]
-    judged: dict[tuple[int, str], bool] = field(default_factory=dict)
+    judged: dict[tuple[int, str], bool]
 
     def profile(self, url: str, value: Any, place: Place, container: Any, report: Report) -> bool:
         """

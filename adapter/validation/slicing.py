@@ -202,7 +202,7 @@ def _wanted(known: Profiles, node: Node, steps: tuple[str, ...]) -> list[_Wanted
     if not steps:
         if node.binding is None or node.binding.strength != "required":
             return []
-        bound = Bound("required", node.binding.value_set, known.codes(node.binding.value_set))
+        bound = Bound("required", node.binding.value_set, known.codes(node.binding.value_set), known)
         return [] if bound.codes is None else [_Wanted(lambda value: bound.judge(value) is None, None)]
     return [test for child in _children(known, node, steps[0]) for test in _wanted(known, child, steps[1:])]
 

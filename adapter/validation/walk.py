@@ -23,6 +23,7 @@ from adapter.validation.bindings import Bound
 from adapter.validation.invariants import INVARIANTS, Holds, objects
 from adapter.validation.narrative import broken_rule
 from adapter.validation.profiles import Against
+from adapter.validation.text_rules import TEXT_RULES
 
 Content = Literal["object", "resource", "companion", "narrative", "integer", "list"]
 Place = tuple[Any, str | int]
@@ -35,7 +36,7 @@ _CONDITIONAL: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?\S+")
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 MOST_FAULTS: Final = 1_000
 """Found on one walk; more are read by no one."""
-_STRUCTURE: Final = "http://hl7.org/fhir/StructureDefinition/"
+_RESTFUL: Final = re.compile(r"(?P<base>https?://\S*)/[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,27 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Bundle:
-    """The resources of a Bundle's entries, by fullUrl and by what a relative reference to them says."""
+    """
+    A Bundle around a resource: its resources by fullUrl, their names as relative references would say them, and the server
+    (``base``) that the fullUrl of the present entry names.
+    """
 
     entries: Mapping[str, Mapping[str, Any]]
+    names: frozenset[str]
+    base: str = ""
+
+    def entry(self, entry: dict[str, Any]) -> _Bundle:
+        located = _RESTFUL.fullmatch(str(entry.get("fullUrl", "")))
+        base = located["base"] if located else ""
+        return self if base == self.base else replace(self, base=base)
 
     def find(self, reference: str) -> Mapping[str, Any] | None:
-        return self.entries.get(reference.partition("/_history/")[0])
+        """The resource that a reference leads to. FHIR R4 bundle.html#references."""
+        plain = reference.partition("/_history/")[0]
+        return self.entries.get(plain if _ABSOLUTE.fullmatch(plain) else f"{self.base}/{plain}")
+
+    def seems_to_have(self, reference: str) -> bool:
+        return reference.partition("/_history/")[0] in self.names
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,10 @@ class _Scope:
     bundle: _Bundle | None
     extension: bool = False
 
+    def find(self, reference: str) -> Mapping[str, Any] | None:
+        """The entry of the Bundle that a reference leads to."""
+        return self.bundle.find(reference) if self.bundle else None
+
     @cached_property
     def inside_extension(self) -> _Scope:
         return self if self.extension else replace(self, extension=True)
@@ -115,9 +135,13 @@ def _plan(release: Release, path: str) -> _Plan:
         for e in shape.elements
         if e.is_choice
     ]
-    checks = _checks(release, shape.constraints)
+    checks = _checks(release, shape.constraints) + _text_rules(known, path)
     by_name = {row.name: row for row in rows}
     return _Plan(checks, tuple(choices), by_name, path == "Reference", asks_of_all=bool(checks or choices))
+
+
+def _text_rules(known: Definitions, path: str) -> tuple[tuple[str, Holds], ...]:
+    return tuple(rule for name in known.lineage(path) or (path,) for rule in TEXT_RULES.get(name, ()))
 
 
 def _checks(release: Release, constraints: Iterable[Constraint]) -> tuple[tuple[str, Holds], ...]:
@@ -149,7 +173,7 @@ def _bound(known: Definitions, element: Element) -> Bound | None:
     binding = element.binding
     if binding is None or binding.strength != "extensible" or not known.has_codes(binding.value_set):
         return None
-    return Bound(binding.strength, binding.value_set, known.codes(binding.value_set))
+    return Bound(binding.strength, binding.value_set, known.codes(binding.value_set), known)
 
 
 def _content(known: Definitions, element: Element, shape: Shape | None) -> Content | None:
@@ -171,6 +195,7 @@ class Walk:
         self.release: Release = profiles.release
         self.known = profiles.base
         self.profiles = profiles
+        self.judged: dict[tuple[int, str], bool] = {}
         self.faults: list[Fault] = []
 
     def resource(self, resource: Any, asked: Sequence[str] = ()) -> list[Fault]:
@@ -208,7 +233,7 @@ class Walk:
             self._profiles(resource, place, scope, asked)
             return
         contained = {str(inner.get("id")): inner for inner in objects(resource, "contained")}
-        around = _Bundle(_entries(resource)) if name == "Bundle" else bundle
+        around = _bundle(resource) if name == "Bundle" else bundle
         scope = _Scope(name, place, resource, contained, within=False, bundle=around)
         self._object(resource, plan, place, scope)
         if contained:
@@ -225,7 +250,7 @@ class Walk:
                 self._fault("profile.unknown", (place, "meta"), f"{self.release} meta.profile", severity)
 
     def _against(self, scope: _Scope) -> Against:
-        return Against(self.profiles, scope.bundle.find if scope.bundle else _nothing, _written)
+        return Against(self.profiles, scope.find, _written, self.judged)
 
     def _structure(self, path: str, value: Any, place: Place) -> None:
         if not structure.is_valid(self.release, path, value):
@@ -267,7 +292,8 @@ class Walk:
         if content == "object":
             self._held(value, row, place, scope)
         elif content == "resource":
-            self._resource(value, place, within=scope if row.name == "contained" else None, bundle=scope.bundle)
+            within = scope if row.name == "contained" else None
+            self._resource(value, place, within=within, bundle=scope.bundle.entry(parent) if scope.bundle else None)
         elif content == "companion":
             self._companion(parent, value, row, place, scope)
         else:
@@ -296,6 +322,8 @@ class Walk:
             self._structure("Extension", value, place)
         url = value.get("url")
         if not isinstance(url, str) or ":" not in url:
+            if isinstance(url, str) and not scope.extension:
+                self._fault("fhir.format", (place, "url"), f"{self.release} extensibility.html#Extension.url")
             return
         profile = self.profiles.profile(url)
         if profile is None:
@@ -332,7 +360,7 @@ class Walk:
     def _reference(self, value: dict[str, Any], targets: frozenset[str], place: Place, scope: _Scope) -> None:
         reference, declared = value.get("reference"), value.get("type")
         found = self._target(reference, (place, "reference"), scope) if isinstance(reference, str) else None
-        kind = declared.removeprefix(_STRUCTURE) if isinstance(declared, str) else None
+        kind = declared if isinstance(declared, str) else None
         if found and targets and found not in targets:
             self._fault("fhir.reference-target", (place, "reference"), f"{self.release} targets")
         if kind and ((targets and kind not in targets) or (found and kind != found)):
@@ -344,11 +372,13 @@ class Walk:
             return self._fragment(reference[1:], place, scope)
         literal = _LITERAL.fullmatch(reference) or _CONDITIONAL.fullmatch(reference)
         if literal and literal["type"] in self.known.resource_names:
+            if scope.bundle and scope.find(reference) is None and scope.bundle.seems_to_have(reference):
+                self._fault("fhir.dangling", place, f"{self.release} bundle.html#references")
             return literal["type"]
         if not _ABSOLUTE.fullmatch(reference):
             self._fault("fhir.reference", place, f"{self.release} references.html#literal")
         elif scope.bundle is not None:
-            target = scope.bundle.find(reference)
+            target = scope.find(reference)
             if reference.startswith("urn:uuid:") and target is None:
                 self._fault("fhir.dangling", place, f"{self.release} bundle.html#references")
             return str(target.get("resourceType")) if target else None
@@ -385,19 +415,14 @@ def _named(resource: dict[str, Any]) -> Iterator[str]:
         yield from (url for url in listed if isinstance(url, str)) if isinstance(listed, list) else ()
 
 
-def _entries(bundle: dict[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """By fullUrl, and by ``Type/id`` where only one entry has it."""
+def _bundle(resource: dict[str, Any]) -> _Bundle:
     by_url: dict[str, Mapping[str, Any]] = {}
-    relative: dict[str, list[Mapping[str, Any]]] = {}
-    for entry in objects(bundle, "entry"):
+    names: set[str] = set()
+    for entry in objects(resource, "entry"):
         for inner in objects(entry, "resource"):
             by_url.setdefault(str(entry.get("fullUrl")), inner)
-            relative.setdefault(f"{inner.get('resourceType')}/{inner.get('id')}", []).append(inner)
-    return by_url | {reference: found[0] for reference, found in relative.items() if len(found) == 1}
-
-
-def _nothing(_: str) -> None:
-    """Where a reference leads when there is no Bundle around."""
+            names.add(f"{inner.get('resourceType')}/{inner.get('id')}")
+    return _Bundle(by_url, frozenset(names))
 
 
 def _as_long(values: Any, companions: list[Any]) -> bool:

@@ -1,0 +1,61 @@
+"""
+Rules that FHIR states in its text and gives no key: one row per type. Each takes the JSON object of the type.
+
+They hold in R4 and R5; HL7's own validators keep them too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from adapter.validation.invariants import Holds, Json, objects
+
+_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
+_FULL_URL_OPTIONAL: Final = frozenset({"transaction", "transaction-response", "batch", "batch-response"})
+_RESTFUL: Final = re.compile(r"https?://\S*/[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
+
+
+def _uri_identifier(o: Json) -> bool:
+    return o.get("system") != "urn:ietf:rfc:3986" or _ABSOLUTE.fullmatch(str(o.get("value", "x:y"))) is not None
+
+
+def _contained_once(o: Json) -> bool:
+    ids = [each.get("id") for each in objects(o, "contained")]
+    return len(set(map(str, ids))) == len(ids)
+
+
+def _tags_once(o: Json) -> bool:
+    for name in ("security", "tag"):
+        told = [(str(each.get("system")), str(each.get("code"))) for each in objects(o, name)]
+        if len(set(told)) != len(told):
+            return False
+    return True
+
+
+def _entries_located(o: Json) -> bool:
+    if str(o.get("type")) in _FULL_URL_OPTIONAL:
+        return True
+    return all("fullUrl" in entry for entry in objects(o, "entry") if "resource" in entry)
+
+
+def _entry_is_itself(o: Json) -> bool:
+    """A RESTful fullUrl ends in the type and id of its resource."""
+    url = o.get("fullUrl")
+    if not isinstance(url, str) or not _RESTFUL.fullmatch(url):
+        return True
+    return all(
+        "id" not in inner or url.endswith(f"/{inner.get('resourceType')}/{inner['id']}")
+        for inner in objects(o, "resource")
+    )
+
+
+TEXT_RULES: Final[Mapping[str, tuple[tuple[str, Holds], ...]]] = {
+    "Bundle": (("bundle.html#bundle-unique", _entries_located),),
+    "Bundle.entry": (("bundle.html#fullUrl", _entry_is_itself),),
+    "DomainResource": (("references.html#contained", _contained_once),),
+    "Identifier": (("datatypes.html#Identifier.system", _uri_identifier),),
+    "Meta": (("resource.html#Meta", _tags_once),),
+}
+"""Shape → page of the specification and what must hold; a rule of DomainResource holds for every resource made from it."""
