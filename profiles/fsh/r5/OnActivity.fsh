@@ -1,3 +1,0 @@
-RuleSet: OnActivity
-* ^context.type = #element
-* ^context.expression = "CarePlan.activity"
