@@ -9,10 +9,10 @@ for by ``adapter.validation.coordination``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from adapter.validation.invariants import Holds, Json, has, is_after, objects
+from adapter.validation.invariants import Holds, Json, has, objects
 
 _EXTENSION: Final = "https://koord.example/fhir/StructureDefinition/"
 _DIAGNOSES: Final = (
@@ -26,17 +26,18 @@ _DIAGNOSES: Final = (
 _DIAGNOSES_OF_HL7: Final = frozenset(f"urn:oid:2.16.840.1.113883.6.{arc}" for arc in (3, 42, 90, 103))
 _ALSO_KVA: Final = "urn:oid:1.2.752.116.1.1.1.1.1"
 """An object identifier that has been used for KVÅ and for ICD-10."""
-_KVA: Final = frozenset(
-    {
-        "urn:oid:1.2.752.116.1.3.2.1.4",
-        "https://www.socialstyrelsen.se/statistik-och-data/klassifikationer-och-koder/kva/",
-        _ALSO_KVA,
-    }
+_KVA: Final = (
+    "urn:oid:1.2.752.116.1.3.2.1.4",
+    "https://www.socialstyrelsen.se/statistik-och-data/klassifikationer-och-koder/kva/",
+    _ALSO_KVA,
 )
 _KIND: Final = f"{_EXTENSION.removesuffix('StructureDefinition/')}CodeSystem/intervention-kind"
 _SNOMED: Final = "http://snomed.info/sct"
 _ACTS: Final = {"416409005": "2008355", "416308001": "2022913"}
 """Inner and outer spärr, and the number of the act in its address."""
+_DAY: Final = 10
+_SECOND: Final = 19
+"""Characters of a date to the day, and to the second."""
 _NUMBERS_OF_PERSONS: Final = ("http://electronichealth.se/identifier/", "urn:oid:1.2.752.129.2.1.3.")
 
 
@@ -104,17 +105,20 @@ def _subject_given(reference: Json) -> bool:
 
 
 def _offer_answer(task: Json) -> bool:
-    return (task.get("status") in {"accepted", "rejected"}) == any(_ours(task, "answered-on"))
+    return (task.get("status") in ("accepted", "rejected")) == any(_ours(task, "answered-on"))
 
 
 def _informed_first(consent: Json) -> bool:
     given = consent.get("dateTime", consent.get("date"))
     told = (on.get("valueDateTime") for informed in _ours(consent, "informed") for on in _extensions(informed, "on"))
-    return not any(_are_comparable(each, given) and is_after(each, given) for each in told)
+    return not any(_is_later(each, given) for each in told)
 
 
-def _are_comparable(one: Any, other: Any) -> bool:
-    return isinstance(one, str) and isinstance(other, str) and ("T" in one) == ("T" in other)
+def _is_later(one: Any, other: Any) -> bool:
+    """Of two dates of one precision, or two times of one zone, the first is the later; of others that is not known."""
+    if not isinstance(one, str) or not isinstance(other, str) or len(one) != len(other):
+        return False
+    return (len(one) <= _DAY or one[_SECOND:] == other[_SECOND:]) and one > other
 
 
 def _withdrawn_inactive(consent: Json) -> bool:
@@ -132,12 +136,12 @@ def _withdrawn_by(consent: Json) -> bool:
 
 
 def _block_act(block: Json) -> bool:
-    kinds = {
+    kinds = [
         coding.get("code")
         for category in objects(block, "category")
         for coding in objects(category, "coding")
         if coding.get("system") == _SNOMED
-    }
+    ]
     acts = [policy.get("uri") for policy in objects(block, "policy")]
     acts += [basis.get("url") for basis in objects(block, "policyBasis")]
     return all(
@@ -147,7 +151,7 @@ def _block_act(block: Json) -> bool:
 
 def _sick_leave_degree(extension: Json) -> bool:
     degrees = (each["valueInteger"] for each in _extensions(extension, "degree") if "valueInteger" in each)
-    return all(degree in {25, 50, 75, 100} for degree in degrees)
+    return all(degree in (25, 50, 75, 100) for degree in degrees)
 
 
 def _no_condition(bundle: Json) -> bool:
@@ -159,12 +163,15 @@ def _no_condition(bundle: Json) -> bool:
 
 
 def _entry_request(entry: Json) -> bool:
-    request, resource = entry.get("request"), entry.get("resource")
-    if not isinstance(request, dict) or not isinstance(resource, dict):
-        return True
-    url, method = request.get("url"), request.get("method")
-    put = method == "PUT" and isinstance(url, str) and url.endswith(f"/{resource.get('id', '')}")
-    return put or method == "POST"
+    named = {str(resource.get("id", "")) for resource in objects(entry, "resource")} or {""}
+    return not has(entry, "request") or any(
+        request.get("method") == "POST" or (request.get("method") == "PUT" and _ends(request.get("url"), named))
+        for request in objects(entry, "request")
+    )
+
+
+def _ends(url: Any, names: Iterable[str]) -> bool:
+    return isinstance(url, str) and any(url.endswith(f"/{name}") for name in names)
 
 
 def _audit_refusal(event: Json) -> bool:

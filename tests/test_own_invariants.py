@@ -1,0 +1,244 @@
+"""The invariants of our profiles: the Python functions say what fhirpathrs says of the expressions in the profiles."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+from fhirpathrs import evaluate
+from hypothesis import given
+from hypothesis import strategies as st
+from profile_examples import FOLDER, SOURCES
+
+from adapter.tables import CANONICAL
+from adapter.validation.own_invariants import OWN
+
+GENERATED = Path(__file__).parents[1] / "profiles" / "generated"
+RELEASES = ("r4", "r5")
+
+
+def stated(release):
+    """Key → its expression, and the elements (profile's type, path, canonical) on which profiles state it."""
+    found = {}
+    for file in sorted((GENERATED / release).glob("StructureDefinition-*.json")):
+        definition = json.loads(file.read_text("utf-8"))
+        for element in definition["snapshot"]["element"]:
+            for constraint in element.get("constraint", ()):
+                if constraint["key"].startswith("koord-"):
+                    expression, places = found.setdefault(constraint["key"], (constraint["expression"], set()))
+                    assert constraint["expression"] == expression
+                    places.add((definition["type"], element["path"], definition["url"]))
+    return found
+
+
+STATED = {release: stated(release) for release in RELEASES}
+VALID = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted((FOLDER / "r4").glob("*.json"))}
+INVALID = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted((FOLDER / "invalid").glob("*.json"))}
+
+
+def objects(value):
+    """A value and every object in it."""
+    if isinstance(value, dict):
+        yield value
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects(child)
+
+
+def at(node, steps):
+    """Every object that a path leads to."""
+    if not steps:
+        return [node]
+    found = node.get(steps[0], ())
+    listed = found if isinstance(found, list) else [found]
+    return [inner for each in listed if isinstance(each, dict) for inner in at(each, steps[1:])]
+
+
+def elements(key, resource):
+    """Every object in a resource on which the R4 profiles state an invariant."""
+    for kind, path, canonical in sorted(STATED["r4"][key][1]):
+        if kind == "Extension":
+            yield from (each for each in objects(resource) if each.get("url") == canonical)
+        else:
+            for each in objects(resource):
+                if each.get("resourceType") == kind:
+                    yield from at(each, path.split(".")[1:])
+
+
+def oracle(expression, element):
+    """What a validator makes of an expression: only true is true. fhirpathrs does not know that valueCoding is a value."""
+    plain = json.loads(json.dumps(element).replace('"valueCoding"', '"value"'))
+    return evaluate(expression, plain, {}) is True
+
+
+def failing(resource):
+    return {key for key in OWN for each in elements(key, resource) if not OWN[key](each)}
+
+
+def test_every_key_in_the_profiles_has_its_function_and_every_function_its_key():
+    assert set(OWN) == STATED["r4"].keys() | STATED["r5"].keys()
+
+
+def test_every_invariant_has_an_example_that_holds_and_one_that_breaks_it():
+    assert set(SOURCES) == set(OWN) == set(INVALID)
+    for key, source in SOURCES.items():
+        assert list(elements(key, VALID[source])), key
+        assert list(elements(key, INVALID[key])), key
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_the_example_of_a_profile_breaks_nothing(name):
+    assert failing(VALID[name]) == set()
+
+
+@pytest.mark.parametrize("key", INVALID)
+def test_what_must_fail_fails_that_invariant_and_no_other(key):
+    assert failing(INVALID[key]) == {key}
+
+
+@pytest.mark.parametrize("key", OWN)
+def test_the_functions_agree_with_the_expressions_on_every_example(key):
+    for resource in (*VALID.values(), *INVALID.values()):
+        for element in elements(key, resource):
+            assert OWN[key](element) == oracle(STATED["r4"][key][0], element)
+
+
+# Changed examples
+
+SYSTEMS = [
+    "https://www.icd10.se/",
+    "https://www.icd10.se",
+    "http://hl7.org/fhir/sid/icd-10",
+    "http://hl7.org/fhir/sid/icpc-2",
+    "urn:oid:1.2.752.116.1.1.1.1.1",
+    "urn:oid:1.2.752.116.1.1.1.1.3",
+    "urn:oid:1.2.752.116.1.1.10",
+    "urn:oid:1.2.752.116.1.3.2.1.4",
+    "urn:oid:1.2.752.116.1.3.1.4.1",
+    "urn:oid:2.16.840.1.113883.6.3",
+    "urn:oid:2.16.840.1.113883.6.30",
+    "urn:oid:2.16.840.1.113883.6.103",
+    "http://snomed.info/sct",
+    f"{CANONICAL}/CodeSystem/intervention-kind",
+    "http://electronichealth.se/identifier/personnummer",
+    "urn:oid:1.2.752.129.2.1.3.1",
+    "http://dicom.nema.org/resources/ontology/DCM",
+    "https://www.socialstyrelsen.se/statistik-och-data/klassifikationer-och-koder/kva/",
+]
+MOMENTS = [
+    "2025",
+    "2024",
+    "2025-02",
+    "2025-01",
+    "2025-02-03",
+    "2025-02-02",
+    "2025-02-03T09:00:00Z",
+    "2025-02-03T09:30:00+01:00",
+    "2025-02-02T23:30:00-05:30",
+    "2025-01-30T09:15:00.123+01:00",
+    "2025-01-30T10:30:00+01:00",
+]
+ACTS = ["https://example.org/2008355", "https://example.org/2022913", "https://example.org/act"]
+POOLS = {
+    "system": SYSTEMS,
+    "code": ["GC001", "416409005", "416308001", "representative", "patient", "1", "110113", "Condition", "M54.5"],
+    "status": ["active", "inactive", "rejected", "accepted", "requested", "completed"],
+    "reference": ["Condition/1", "https://x.example/Condition/1", "Patient/1", "Conditional/1", "urn:uuid:1"],
+    "type": ["Condition", "Patient", "Task"],
+    "valueDateTime": MOMENTS,
+    "dateTime": MOMENTS,
+    "valueInteger": [0, 25, 50, 75, 80, 100],
+    "uri": ACTS,
+    "method": ["PUT", "POST", "DELETE"],
+    "resourceType": ["Condition", "Basic", "Task"],
+    "url": [
+        *(f"{CANONICAL}/StructureDefinition/{name}" for name in ("informed", "withdrawn", "diagnosis", "answered-on")),
+        "on",
+        "by",
+        "code",
+        "degree",
+        "Task/1",
+    ],
+}
+"""What may stand in the place of a text or number, by the name of its element."""
+GRAFTS = {
+    "contained": [{"resourceType": "Condition", "id": "c"}],
+    "reference": "Condition/1",
+    "system": "https://www.icd10.se/",
+    "identifier": {"system": "urn:oid:1.2.752.29.4.19", "value": "1"},
+    "purposeOfEvent": [{"text": "x"}],
+}
+
+
+def places(node):
+    """Every object and the name of each thing in it."""
+    for each in objects(node):
+        for name in each:
+            yield each, name
+
+
+@st.composite
+def changed(draw, key):
+    resource = deepcopy(draw(st.sampled_from([VALID[SOURCES[key]], INVALID[key]])))
+    for _ in range(draw(st.integers(1, 4))):
+        node, name = draw(st.sampled_from(list(places(resource))))
+        value = node[name]
+        kinds = ["remove"] if node is not resource or name not in {"resourceType", "status"} else []
+        kinds += ["replace"] * 4 if name in POOLS and not isinstance(value, dict | list) else []
+        kinds += ["double"] if isinstance(value, list) else []
+        kinds += ["graft"]
+        match draw(st.sampled_from(kinds)):
+            case "remove":
+                del node[name]
+            case "replace" if node is not resource or name != "resourceType":
+                node[name] = draw(st.sampled_from(POOLS[name]))
+            case "double":
+                node[name] = [*value, *deepcopy(value)]
+            case "graft":
+                grafted = draw(st.sampled_from(list(GRAFTS)))
+                node.setdefault(grafted, deepcopy(GRAFTS[grafted]))
+    return resource
+
+
+@pytest.mark.parametrize("key", OWN)
+@given(data=st.data())
+def test_the_functions_agree_with_the_expressions_on_examples_that_are_changed(key, data):
+    resource = data.draw(changed(key))
+    for element in elements(key, resource):
+        assert OWN[key](element) == oracle(STATED["r4"][key][0], element)
+
+
+FOR_R5 = {"koord-informed-first": {"dateTime": "date"}, "koord-withdrawn-by": {"performer": "grantor"}}
+"""Where R5 has another name for what the invariant looks at."""
+
+
+def as_r5(resource, names):
+    renamed = {names.get(name, name): value for name, value in resource.items()}
+    if "policy" in renamed:
+        renamed["policyBasis"] = {"url": renamed.pop("policy")[0].get("uri")}
+    if "date" in renamed:
+        renamed["date"] = renamed["date"][:10]
+    return renamed
+
+
+@pytest.mark.parametrize("key", sorted(STATED["r5"]))
+def test_the_functions_agree_with_the_expressions_of_r5(key):
+    for source in (VALID[SOURCES[key]], INVALID[key]):
+        for element in elements(key, source):
+            given_in_r5 = as_r5(element, FOR_R5.get(key, {}))
+            assert OWN[key](given_in_r5) == oracle(STATED["r5"][key][0], given_in_r5)
+
+
+ODD = [None, "", "x", 1, [], [None], ["x"], {}, {"coding": "x"}, {"coding": [None]}, [{"url": 1}]]
+
+
+@pytest.mark.parametrize("key", OWN)
+@given(data=st.data())
+def test_the_functions_never_fail_on_what_has_another_shape(key, data):
+    resource = deepcopy(VALID[SOURCES[key]])
+    element = data.draw(st.sampled_from(list(elements(key, resource))))
+    for _ in range(data.draw(st.integers(1, 3))):
+        node, name = data.draw(st.sampled_from(list(places(element))))
+        node[name] = deepcopy(data.draw(st.sampled_from(ODD)))
+    assert OWN[key](element) in {True, False}
