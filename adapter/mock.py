@@ -28,12 +28,11 @@ from adapter.transport.outcome import operation_outcome
 from adapter.transport.server import App, Receive, Scope, Send
 from adapter.transport.server import run as serve
 from adapter.wire import json, xml
+from adapter.wire.media import USUAL, media_of
 
 BASE: Final = "/fhir"
 HELD: Final = "/held"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-JSON: Final = "application/fhir+json"
-XML: Final = "application/fhir+xml"
 
 What = Literal["accepted", "repeated", "refused"]
 """What became of a request: accepted (an effect, once), repeated (answered as before), refused (no effect)."""
@@ -165,7 +164,7 @@ async def _take(mailbox: Mailbox, arrived: Received, send: Send, trouble: str) -
     if problem is not None:
         await _refuse(send, headers, problem)
     elif trouble == "garbage":
-        await _answer(send, 200, b"\x00 nothing that anyone can read", {"content-type": JSON})
+        await _answer(send, 200, b"\x00 nothing that anyone can read", {"content-type": str(USUAL)})
     else:
         more = {"x-replayed": "true"} if kept.what == "repeated" else {}
         await _answer_fhir(send, 200, _transaction_response(transaction), headers, more)
@@ -179,10 +178,11 @@ def _transaction(arrived: Received) -> dict[str, Any]:
         raise _error("mock.method")
     if not (1 <= len(arrived.request_id) <= 128 and arrived.request_id.isascii() and arrived.request_id.isprintable()):
         raise _error("mock.request-id")
-    kind = arrived.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in {JSON, XML}:
+    media = media_of(arrived.headers.get("content-type", ""))
+    if media is None:
         raise _error("mock.media-type")
-    resource = xml.read(arrived.body) if kind == XML else json.read(arrived.body, require_object=True)
+    as_xml = media.form == "xml"
+    resource = xml.read(arrived.body, release=media.release) if as_xml else json.read(arrived.body, require_object=True)
     entries = resource.get("entry", [])
     is_transaction = (resource.get("resourceType"), resource.get("type")) == ("Bundle", "transaction")
     if not is_transaction or not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -264,10 +264,10 @@ async def _refuse(send: Send, headers: Mapping[str, str], error: AdapterError) -
 async def _answer_fhir(
     send: Send, status: int, resource: Mapping[str, Any], headers: Mapping[str, str], more: Mapping[str, str]
 ) -> None:
-    wants_xml = "xml" in headers.get("accept", "")
+    media = media_of(headers.get("accept", "")) or USUAL
     echoed = {name: headers[name] for name in ("x-request-id", "x-correlation-id") if name in headers}
-    body = xml.write(resource) if wants_xml else json.write(resource)
-    await _answer(send, status, body, {"content-type": XML if wants_xml else JSON, **echoed, **more})
+    body = xml.write(resource, release=media.release) if media.form == "xml" else json.write(resource)
+    await _answer(send, status, body, {"content-type": str(media), **echoed, **more})
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: Mapping[str, str]) -> None:

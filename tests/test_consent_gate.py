@@ -261,7 +261,7 @@ def test_a_record_that_must_not_leave_takes_no_other_with_it():
 def test_what_only_the_whole_answer_says_stops_it_with_the_first_records_decision(monkeypatch):
     records = [intervention(), intervention(id=business("i2"))]
     assert read(records, form="searchset").decision.subject.name.endswith("|i1 version 1")
-    counting = {"searchset": lambda packages: searchset(packages) | {"total": len(packages)}}
+    counting = {"searchset": lambda packages, release: searchset(packages, "Task", release) | {"total": len(packages)}}
     monkeypatch.setattr("adapter.consent.gate._FORMS", counting)
     for shown in (records, records[:1]):
         stopped = read(shown, form="searchset")

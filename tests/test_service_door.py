@@ -316,7 +316,15 @@ def test_what_is_not_there_is_told_in_the_same_shape(world, method, path, status
         ("application/fhir+json;q=0, application/fhir+xml", "xml"),
         ("text/html", None),
         ("application/fhir+json;q=0", None),
-        ("application/fhir+json; fhirVersion=5.0", None),
+        ("application/fhir+json; fhirVersion=3.0", None),
+        ("application/fhir+json; fhirVersion=6.0, application/fhir+xml", "xml"),
+        ("application/fhir+xml; fhirVersion=5.0", "xml; fhirVersion=5.0"),
+        ("application/fhir+json; fhirVersion=5.0.0; charset=utf-8", "json; fhirVersion=5.0"),
+        ("*/*; fhirVersion=5.0", "json; fhirVersion=5.0"),
+        (
+            "application/fhir+json; fhirVersion=4.0;q=0.5, application/fhir+json; fhirVersion=5.0",
+            "json; fhirVersion=5.0",
+        ),
         ("application/fhir+json;q=banana", None),
         ("text/turtle", None),
     ],
@@ -339,6 +347,8 @@ def test_the_answer_has_the_form_that_is_asked_for(world, accept, form):
     ("query", "form"),
     [
         ("_format=json", "json"),
+        ("_format=application/fhir%2Bxml;%20fhirVersion%3D5.0", "xml; fhirVersion=5.0"),
+        ("_format=json;fhirVersion=3.0", None),
         ("_format=xml", "xml"),
         ("_format=application/fhir%2Bxml", "xml"),
         ("_format=application/fhir+xml", "xml"),
@@ -451,7 +461,17 @@ def test_the_capability_statement_is_read_by_others_models(world):
 
     told = CapabilityStatement.model_validate_json(world.call("", "GET", "/fhir/metadata").content)
     assert told.fhirVersion == "4.0.1"
-    assert told.format == ["application/fhir+json", "application/fhir+xml", "json", "xml"]
+    assert {"application/fhir+json; fhirVersion=5.0", "application/fhir+xml; fhirVersion=4.0", "json"} < set(
+        told.format
+    )
+
+
+def test_the_capability_statement_is_told_in_each_release_and_is_right_in_it(world):
+    for release, version in (("R4", "4.0"), ("R5", "5.0")):
+        accept = {"accept": f"application/fhir+json; fhirVersion={version}"}
+        told = world.call("", "GET", "/fhir/metadata", headers=accept).json()
+        assert told["fhirVersion"] == definitions(release).version
+        assert [fault for fault in validate(told, release) if fault.severity == "error"] == []
 
 
 def test_the_codes_of_the_statement_are_fhirs():

@@ -61,7 +61,7 @@ def test_a_message_says_who_it_is_and_what_it_wants(folder):
     assert first.startswith("POST /fhir HTTP/1.1\r\n")
     seen = headers(first)
     assert seen["content-type"] == "application/fhir+json; fhirversion=4.0"
-    assert seen["accept"] == "application/fhir+json"
+    assert seen["accept"] == seen["content-type"], "the answer in the same form and release"
     assert (seen["x-request-id"], seen["x-correlation-id"]) == ("r-1", "case-1")
     assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", seen["traceparent"])
     assert seen["traceparent"][:35] == headers(second)["traceparent"][:35]

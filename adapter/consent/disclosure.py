@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from adapter.definitions import Release
 from adapter.domain import RECORDS, ActorCategory, Category, ConsentKind, Purpose
 from adapter.errors import Fault, Misconfigured
 from adapter.resources import folder
@@ -23,7 +24,7 @@ PATIENT = "patient"
 """The one recipient type that is not an organisation."""
 TYPES = (*(category.value for category in ActorCategory), PATIENT)
 
-_REQUIRED = {"recipient", "law", "records", "purposes", "presupposes", "opened_by", "categories", "elements"}
+_REQUIRED = {"recipient", "law", "records", "purposes", "presupposes", "opened_by", "categories", "elements", "r5"}
 _OPTIONAL = {"addressed", "care", "marks", "values"}
 _SHAPES = {
     "Attachment": ("title", "contentType", "url"),
@@ -72,6 +73,11 @@ class Disclosure(AllowList):
     addressed: bool
     care: bool
     marks: tuple[tuple[str, str], ...]
+    in_r5: AllowList
+
+    def most(self, release: Release) -> AllowList:
+        """The list for the bytes of a release."""
+        return self if release == "R4" else self.in_r5
 
     @property
     def usual_purpose(self) -> Purpose:
@@ -123,6 +129,10 @@ def _disclosure(recipient: str, raw: dict[str, Any]) -> Disclosure:
     categories = frozenset(Category(name) for name in raw["categories"])
     if Category.ADMINISTRATIVE not in categories:
         raise ValueError("no resource exists without its administrative elements")
+    elements, values = _lists(raw)
+    elements_r5, values_r5 = _lists(raw["r5"])
+    if not elements_r5.keys() <= elements.keys() or set(raw["r5"]) - {"elements", "values"}:
+        raise ValueError("R5 has a list of its own only for a type that R4 has one for")
     return Disclosure(
         recipient=recipient,
         law=raw["law"],
@@ -131,12 +141,19 @@ def _disclosure(recipient: str, raw: dict[str, Any]) -> Disclosure:
         presupposes=tuple(ConsentKind(name) for name in raw["presupposes"]),
         opened_by=None if opened_by == "law" else ConsentKind(opened_by),
         categories=categories,
-        elements={name: frozenset(_expanded(paths)) for name, paths in raw["elements"].items()},
-        values={path: frozenset(values) for path, values in raw.get("values", {}).items()},
+        elements=elements,
+        values=values,
+        in_r5=AllowList(recipient, {**elements, **elements_r5}, {**values, **values_r5}),
         addressed=_flag(raw, "addressed"),
         care=_flag(raw, "care"),
         marks=tuple((system, code) for system, code in raw.get("marks", ())),
     )
+
+
+def _lists(raw: Mapping[str, Any]) -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]]:
+    """The elements and values that a release has; in R5, those of a type that differs replace R4's."""
+    elements = {name: frozenset(_expanded(paths)) for name, paths in raw["elements"].items()}
+    return elements, {path: frozenset(values) for path, values in raw.get("values", {}).items()}
 
 
 def _expanded(paths: Iterable[str]) -> Iterator[str]:

@@ -29,6 +29,7 @@ from adapter.consent.notice import NOTICE, RECEIPT, Notice
 from adapter.consent.policy import Recipient, Snapshot
 from adapter.consent.rules import Party, Subject
 from adapter.consent.seal import Cleared, Contents, Sealer, verify
+from adapter.definitions import Release
 from adapter.domain import (
     Actor,
     CarePlan,
@@ -43,6 +44,7 @@ from adapter.mapping import Mapper, Package, Permission, Resource, searchset, tr
 from adapter.sweden import HsaId
 from adapter.validation import diagnosis_content, errors, validate
 from adapter.wire import json, xml
+from adapter.wire.media import Media
 
 __all__ = ["Cleared", "Gate", "Withheld"]
 
@@ -167,7 +169,7 @@ class Gate:
             shown, decisions = [record for record, _, _ in kept], [decision for _, decision, _ in kept]
             packages = [package for _, _, package in kept]
             try:
-                body = self._body(_FORMS[form](packages), reader, shown, *decisions)
+                body = self._body(_FORMS[form](packages, reader.release), reader, shown, *decisions)
             except _StoppedError as stopped:
                 return attempt.stopped(decisions[0], stopped)
             return self._sealer.seal(attempt.contents(shown, body, decisions), decisions[0])
@@ -307,8 +309,9 @@ class Gate:
         # A resource alone has nothing to refer to, and names the patient by number only.
         named_twice = Category.IDENTITY in permitted and made["resourceType"] == "Bundle"
         body, seen = self._written(made, recipient, ("koord-gc001", *(["koord-subject"] if named_twice else [])))
-        _refuse_diagnoses(seen, permitted)
-        _refuse_unexpected(seen, self._policy.of[recipient.type], permitted, records[0].patient.identity.number)
+        _refuse_diagnoses(seen, permitted, recipient.release)
+        most = self._policy.of[recipient.type].most(recipient.release)
+        _refuse_unexpected(seen, most, permitted, records[0].patient.identity.number)
         return body
 
     def _notice_body(self, made: Resource, recipient: Recipient, consent: Consent | ForeignConsent) -> bytes:
@@ -320,7 +323,7 @@ class Gate:
 
     def _written(self, made: Resource, recipient: Recipient, rules: Sequence[str]) -> tuple[bytes, dict[str, Any]]:
         """The bytes of what follows FHIR and the rules, and what a receiver reads in them."""
-        release = self._mapper.tables.release
+        release = recipient.release
         invalid = errors(validate(made, release, rules=rules))
         if invalid:
             raise _StoppedError(Reason.INVALID_CONTENT, invalid)
@@ -337,7 +340,7 @@ class Gate:
         ids = self._ids(recipient.destination)
         if logical_id:
             ids = self._but(ids, record, logical_id)
-        package = self._mapper.to_fhir(addressed, permission=permission, ids=ids)
+        package = self._mapper.of(recipient.release).to_fhir(addressed, permission=permission, ids=ids)
         inside = _names(package.resources)
         return Package(tuple(_marked(_closed(each, inside), most) for each in package.resources))
 
@@ -371,7 +374,7 @@ class _Attempt:
     ) -> Contents:
         return Contents(
             body=body,
-            content_type=f"application/fhir+{self.destination.format}",
+            content_type=str(Media(self.destination.format, self.destination.release)),
             destination=self.destination.destination,
             request_id=self.request_id,
             correlation_id=self.correlation_id,
@@ -426,16 +429,21 @@ def _place(error: Exception) -> str:
     return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
 
 
-def _resource(packages: Sequence[Package]) -> Resource:
+def _resource(packages: Sequence[Package], _: Release) -> Resource:
     """The focus of the one package, alone: what it refers to is named by identifier."""
     focus = packages[0].resources[0]
     alone: Resource = _closed(focus, _names([focus]))
     return alone
 
 
-_FORMS: Final[Mapping[AnswerForm, Callable[[Sequence[Package]], Resource]]] = {
+def _searchset(packages: Sequence[Package], release: Release) -> Resource:
+    """What was searched for is the type of what was found."""
+    return searchset(packages, packages[0].resources[0]["resourceType"], release)
+
+
+_FORMS: Final[Mapping[AnswerForm, Callable[[Sequence[Package], Release], Resource]]] = {
     "resource": _resource,
-    "searchset": searchset,
+    "searchset": _searchset,
 }
 
 
@@ -443,11 +451,11 @@ def _names(resources: Iterable[Resource]) -> set[str]:
     return {f"{each['resourceType']}/{each['id']}" for each in resources}
 
 
-def _refuse_diagnoses(seen: Resource, permitted: frozenset[Category]) -> None:
+def _refuse_diagnoses(seen: Resource, permitted: frozenset[Category], release: Release) -> None:
     """A diagnosis in coordination messages is a hard prohibition (PDL-003), wherever it hides."""
     if Category.DIAGNOSIS in permitted:
         return
-    found = diagnosis_content(seen)
+    found = diagnosis_content(seen, release)
     if found:
         raise _StoppedError(Reason.DIAGNOSIS_CONTENT, found)
 

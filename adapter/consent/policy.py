@@ -36,6 +36,7 @@ from adapter.consent.rules import (
     Subject,
 )
 from adapter.dates import Moment
+from adapter.definitions import Release
 from adapter.domain import (
     Actor,
     ActorCategory,
@@ -83,6 +84,7 @@ class Recipient:
     patient: PersonIdentity | None = field(default=None, repr=False)
     allows_protected_identity: bool = False
     format: Literal["json", "xml"] = "json"
+    release: Release = "R4"
 
     @property
     def actor_keys(self) -> frozenset[str]:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random, SystemRandom
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, get_args
 from uuid import UUID, uuid4
 
 from adapter.consent import handed_over
 from adapter.consent.gate import Cleared, Gate
 from adapter.consent.handed_over import ForeignConsent
 from adapter.consent.policy import Recipient, Snapshot
+from adapter.definitions import Release
 from adapter.domain import Block, BusinessId, Consent, Record, read_record, written_record
 from adapter.errors import Conflict, Fault
 from adapter.mapping import Mapper
@@ -28,6 +29,7 @@ from adapter.sweden import HsaId, OrganisationNumber, person_key
 from adapter.tables import load
 from adapter.transport import Receipt, Transport
 from adapter.wire import json
+from adapter.wire.media import USUAL, Media
 
 LOCAL: Final = "@local"
 """The source of what the local system hands over. Peers are sources by their id, and no id in the settings can be this."""
@@ -79,7 +81,7 @@ class Adapter:
 
             transport = Rest(settings, clock=clock)
         keys = load_keys(settings.store.key_file)
-        mapper = Mapper(load(overlays=settings.overlays))
+        mapper = Mapper(*(load(release, overlays=settings.overlays) for release in get_args(Release)))
         store = Store.open(settings.store.path, keys, unit=settings.region.unit)
         declared = [destinations.Destination(d.id, d.max_inflight, d.on_error) for d in settings.destinations]
         at_once = 1 if settings.journal is None else settings.journal.max_inflight
@@ -285,6 +287,7 @@ def recipient_of(destination: Destination) -> Recipient:
         provider_hsa_id=(destination.provider or destination.hsa_id) if destination.recipient == "vard" else None,
         allows_protected_identity=destination.allows_protected_identity,
         format=destination.format,
+        release=destination.release,
     )
 
 
@@ -293,7 +296,7 @@ def _speaks_for(peer: Peer, destination: Destination) -> bool:
     return destination.recipient == "vard" and peer.organisation.upper() in {str(each).upper() for each in known}
 
 
-def reader_of(peer: str, organisation: HsaId | OrganisationNumber, form: Literal["json", "xml"] = "json") -> Recipient:
+def reader_of(peer: str, organisation: HsaId | OrganisationNumber, media: Media = USUAL) -> Recipient:
     """A care provider that reads, as the gate compares it."""
     hsa_id = organisation if isinstance(organisation, HsaId) else None
     return Recipient(
@@ -302,5 +305,6 @@ def reader_of(peer: str, organisation: HsaId | OrganisationNumber, form: Literal
         hsa_id=hsa_id,
         organisation_number=None if isinstance(organisation, HsaId) else organisation,
         provider_hsa_id=hsa_id,
-        format=form,
+        format=media.form,
+        release=media.release,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from adapter.consent.gate import AnswerForm, Cleared, Withheld
 from adapter.consent.policy import Recipient
@@ -21,6 +21,7 @@ from adapter.store.disclosures import Disclosure
 from adapter.store.records import Version
 from adapter.sweden import HsaId, person_key
 from adapter.transport.login import Caller
+from adapter.wire.media import USUAL, Media
 
 KINDS: Final = {
     "Task": frozenset({"Intervention", "FkSignal", "Offer"}),
@@ -32,11 +33,11 @@ KINDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who reads, under which request id, and in which format it wants the answer."""
+    """Who reads, under which request id, and in which form and release it wants the answer."""
 
     caller: Caller
     request_id: str
-    format: Literal["json", "xml"] = "json"
+    media: Media = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ async def _cleared(adapter: Adapter, found: Sequence[Version], form: AnswerForm,
 
 
 def _recipient(reader: Reader) -> Recipient:
-    return reader_of(reader.caller.peer, reader.caller.organisation, reader.format)
+    return reader_of(reader.caller.peer, reader.caller.organisation, reader.media)
 
 
 def _entry(refused: str, form: AnswerForm, reader: Reader, patient_key: str) -> audit.Entry:

@@ -134,7 +134,9 @@ async def _told(adapter: Adapter, entry: Entry, settings: Journal) -> NotYet | N
         _HANDOUT.validate_json(entry.handout, context={"mode": "test"}),
         entry.status,
         at=entry.at,
-        journal=Recipient(JOURNAL, "journal", hsa_id=own, provider_hsa_id=own, format=settings.format),
+        journal=Recipient(
+            JOURNAL, "journal", hsa_id=own, provider_hsa_id=own, format=settings.format, release=settings.release
+        ),
         now=adapter.clock(),
         # One for each thing that it says: the same again after a crash or a lost answer.
         request_id=str(uuid5(NAMESPACE_URL, f"urn:uuid:{entry.message_id}#{entry.version}")),

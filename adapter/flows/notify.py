@@ -17,6 +17,7 @@ from adapter.consent.gate import Cleared, Withheld
 from adapter.consent.handed_over import ForeignConsent
 from adapter.consent.notice import Notice
 from adapter.consent.policy import Recipient
+from adapter.definitions import Release
 from adapter.domain import BusinessId, Consent
 from adapter.errors import Conflict, Fault, Invalid
 from adapter.flows.adapter import Adapter
@@ -73,7 +74,14 @@ async def deliver(adapter: Adapter, claim: Claim) -> Outcome | None:
 
 
 async def receive(  # noqa: PLR0913  named by the caller
-    adapter: Adapter, task: Resource, body: Resource, *, original: bytes, caller: Caller, request_id: str | None
+    adapter: Adapter,
+    task: Resource,
+    body: Resource,
+    *,
+    release: Release,
+    original: bytes,
+    caller: Caller,
+    request_id: str | None,
 ) -> tuple[str, tuple[Fault, ...], bool]:
     """
     The Task of a notice, from a peer: its own notice, kept for the local system, or its word on one of ours. Gives the id of
@@ -83,7 +91,7 @@ async def receive(  # noqa: PLR0913  named by the caller
         Invalid: it is not FHIR, or does not say what a notice must. Conflict: ``store.unknown-withdrawal``: a word on a
             notice that this peer was never sent, or another body under the same request id.
     """
-    faults = errors(validate(body))
+    faults = errors(validate(body, release))
     if faults:
         raise Invalid(faults)
     notice_id = notices.id_in(task)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapter.consent import notice
+from adapter.definitions import Release
 from adapter.domain import Block, Consent, Record
 from adapter.errors import Denied, Fault, Invalid, Unmappable
 from adapter.flows import notify
@@ -43,6 +44,7 @@ async def receive(  # noqa: PLR0913  named by the caller
     adapter: Adapter,
     body: Resource,
     *,
+    release: Release = "R4",
     original: bytes,
     caller: Caller,
     request_id: str | None = None,
@@ -62,14 +64,16 @@ async def receive(  # noqa: PLR0913  named by the caller
     """
     task = notice.task_in(body)
     if task is not None:
-        told = await notify.receive(adapter, task, body, original=original, caller=caller, request_id=request_id)
+        told = await notify.receive(
+            adapter, task, body, release=release, original=original, caller=caller, request_id=request_id
+        )
         notice_id, beyond, replayed = told
         return Received((Written("Task", notice_id, 1, created=False),), beyond, replayed)
-    faults = errors(validate(body, rules=_RULES))
-    faults += [fault for task in _tasks(body) for fault in diagnosis_content(task)]
+    faults = errors(validate(body, release, rules=_RULES))
+    faults += [fault for task in _tasks(body) for fault in diagnosis_content(task, release)]
     if faults:
         raise Invalid(faults)
-    reading = adapter.mapper.from_fhir(body, mode=adapter.settings.mode, today=adapter.clock().date())
+    reading = adapter.mapper.of(release).from_fhir(body, mode=adapter.settings.mode, today=adapter.clock().date())
     _about_one_patient(reading.records)
     _in_the_peers_own_name(adapter, reading.records, caller)
     losses = (*reading.warnings, *reading.losses)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from adapter.dates import Moment
+from adapter.definitions import Release
 from adapter.domain import Record, read_record, written_record
 from adapter.errors import Fault, Invalid, Unmappable
 from adapter.mapping.inward import Inward
@@ -60,10 +61,27 @@ class Reading:
 
 
 class Mapper:
-    """Both directions for the tables of one release. Holds no state between calls."""
+    """
+    Both directions for the tables of one release, and with ``others`` the way to those of other releases (``of``). Holds no
+    state between calls.
+    """
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, *others: Tables) -> None:
         self.tables = tables
+        self._others = {other.release: Mapper(other) for other in others}
+
+    def of(self, release: Release) -> Mapper:
+        """
+        The same for a release.
+
+        Raises:
+            Unmappable: it was made without its tables (``mapping.no-release``).
+        """
+        if release == self.tables.release:
+            return self
+        if release not in self._others:
+            raise Unmappable(Fault("mapping.no-release", "", release))
+        return self._others[release]
 
     def to_fhir(
         self,

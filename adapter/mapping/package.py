@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeAlias
 
+from adapter.definitions import Release
 from adapter.domain import Category
 from adapter.tables import CANONICAL
 
@@ -97,15 +98,19 @@ def collection(package: Package) -> Resource:
     return _bundle("collection", package, lambda _: {})
 
 
-def searchset(packages: Sequence[Package]) -> Resource:
+def searchset(packages: Sequence[Package], resource_type: str, release: Release) -> Resource:
     """
-    The packages as the answer to a search: each focus a match, what they refer to included, each resource once (the
-    newest package's, if they differ). Without a total: it would count what is not shown.
+    The packages as the answer to a search for a type: each focus a match, what they refer to included, each resource once
+    (the newest package's, if they differ). Without a total: it would count what is not shown. R5 asks what was searched
+    for (bdl-18): the type, since the rest of the question is a person's number.
     """
     matches = {_name(package.resources[0]) for package in packages}
     resources = {_name(resource): resource for package in packages for resource in package.resources}
     merged = Package(tuple(sorted(resources.values(), key=lambda resource: _name(resource) not in matches)))
-    return _bundle("searchset", merged, lambda r: {"search": {"mode": "match" if _name(r) in matches else "include"}})
+    made = _bundle("searchset", merged, lambda r: {"search": {"mode": "match" if _name(r) in matches else "include"}})
+    if not merged.resources:
+        del made["entry"]
+    return made | {"link": [{"relation": "self", "url": f"{CANONICAL}/{resource_type}"}]} if release == "R5" else made
 
 
 def _name(resource: Resource) -> str:

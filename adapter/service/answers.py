@@ -13,9 +13,10 @@ from fastapi import Request, Response
 
 from adapter.consent.seal import Cleared, verify
 from adapter.errors import AdapterError, Fault
-from adapter.service.negotiation import WRITTEN, Form, form_of_errors, language_asked
+from adapter.service.negotiation import language_asked, media_of_errors
 from adapter.transport.outcome import operation_outcome
 from adapter.wire import json, xml
+from adapter.wire.media import Media
 
 RETRY_AFTER_S: Final = 2
 
@@ -32,11 +33,11 @@ def from_cleared(cleared: Cleared, *, etag: str = "") -> Response:
 
 
 def resource(
-    form: Form, content: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
+    media: Media, content: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A resource that holds nothing about a patient: a receipt, a capability statement, an OperationOutcome."""
-    body = xml.write(content) if form == "xml" else json.write(content)
-    return Response(body, status, headers, WRITTEN[form])
+    body = xml.write(content, release=media.release) if media.form == "xml" else json.write(content)
+    return Response(body, status, headers, str(media))
 
 
 def document(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -50,7 +51,7 @@ def outcome(
     """The faults as an OperationOutcome, in the form and language that the caller asks for."""
     language = language_asked(request)
     told = {"Content-Language": language, **(headers or {})}
-    return resource(form_of_errors(request), operation_outcome(faults, language), status=status, headers=told)
+    return resource(media_of_errors(request), operation_outcome(faults, language), status=status, headers=told)
 
 
 def refusal(request: Request, error: AdapterError) -> Response:

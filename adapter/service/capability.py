@@ -5,10 +5,12 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any, Final
 
+from adapter.definitions import Release, definitions
 from adapter.mapping import Resource
 from adapter.service.packages import TYPES
 from adapter.settings import Authentication, Settings
 from adapter.tables import CANONICAL, EXTENSION
+from adapter.wire.media import WRITTEN
 
 PUBLISHED: Final = f"{CANONICAL}/CapabilityStatement/koord-server"
 """What holds for every server of ours, whatever its settings (profiles/generated)."""
@@ -44,8 +46,8 @@ _LOGINS: Final[dict[Authentication, str]] = {
 }
 
 
-def capability_statement(settings: Settings) -> Resource:
-    """The statement for a server with these settings."""
+def capability_statement(settings: Settings, release: Release = "R4") -> Resource:
+    """The statement for a server with these settings, in a release: the same is done in all of them."""
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -57,12 +59,13 @@ def capability_statement(settings: Settings) -> Resource:
             "description": f"Coordination of {settings.region.name}: interventions, care plans and consents",
             "url": f"{settings.server.base_url.rstrip('/')}/fhir",
         },
-        "fhirVersion": "4.0.1",
-        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
+        "fhirVersion": definitions(release).version,
+        "format": [*WRITTEN, "json", "xml"],
         "rest": [
             {
                 "mode": "server",
                 "documentation": (
+                    "FHIR 4.0 and 5.0, by the parameter fhirVersion in Accept and Content-Type; 4.0 if it is not there. "
                     "A record is known by the identifier in its resource. Known records are updated with If-Match. "
                     "Writes are answered without content. Every read passes the patient's consents and blocks, and "
                     "what may not be read looks like what is not there. A request with the X-Request-Id of an earlier "

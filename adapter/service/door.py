@@ -13,15 +13,17 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from adapter.definitions import Release
 from adapter.errors import Denied, Fault, Invalid
 from adapter.flows import Adapter
 from adapter.mapping import Resource
-from adapter.service.negotiation import Form, form_asked, form_sent
+from adapter.service.negotiation import media_asked, media_sent
 from adapter.service.visit import Visit, visit_of
 from adapter.settings import Role
 from adapter.store import inbox
 from adapter.transport.login import Caller, Login, NotAuthenticated
 from adapter.wire import Limits, json, xml
+from adapter.wire.media import Media
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -35,9 +37,9 @@ class Call:
     visit: Visit
 
     @property
-    def form(self) -> Form:
-        """The form that the answer is wanted in."""
-        return form_asked(self.request)
+    def media(self) -> Media:
+        """The form and release that the answer is wanted in."""
+        return media_asked(self.request)
 
     def place(self, name: str) -> str:
         """A part of the path."""
@@ -56,18 +58,18 @@ class Call:
             raise Invalid(Fault("exchange.parameter", "query", named=(("known", ", ".join(known)),)))
         return found
 
-    async def resource(self) -> tuple[Resource, bytes]:
+    async def resource(self) -> tuple[Resource, bytes, Release]:
         """
-        The FHIR resource in the body, read strictly, and the body as it came.
+        The FHIR resource in the body, read strictly, the body as it came, and its release.
 
         Raises:
             Invalid: ``exchange.media-type``. Unreadable: with line and column.
         """
-        form = form_sent(self.request)
+        media = media_sent(self.request)
         body = await self.request.body()
-        if form == "xml":
-            return xml.read(body, limits=self._limits), body
-        return json.read(body, limits=self._limits, require_object=True), body
+        if media.form == "xml":
+            return xml.read(body, limits=self._limits, release=media.release), body, media.release
+        return json.read(body, limits=self._limits, require_object=True), body, media.release
 
     async def document(self) -> Any:
         """
@@ -76,7 +78,7 @@ class Call:
         Raises:
             Invalid: ``exchange.media-type``. Unreadable: with line and column.
         """
-        form_sent(self.request, only_json=True)
+        media_sent(self.request, only_json=True)
         return json.read(await self.request.body(), limits=self._limits)
 
     @property

@@ -15,11 +15,11 @@ from pydantic import TypeAdapter
 from adapter import flows
 from adapter.domain import PersonIdentity, read_part
 from adapter.errors import Conflict, Denied, Fault, Invalid
-from adapter.mapping import Resource
+from adapter.mapping import searchset
 from adapter.service import answers, packages
 from adapter.service.capability import capability_statement
 from adapter.service.door import Call, Door
-from adapter.service.negotiation import form_asked, require_form_data
+from adapter.service.negotiation import media_asked, require_form_data
 from adapter.settings import Role
 from adapter.sweden import identifier_systems
 from adapter.transport.login import Caller
@@ -28,7 +28,6 @@ PROVIDER: Final[Role] = "care-provider"
 
 _PATIENT: Final = "patient:identifier"
 _IDENTITY: Final = TypeAdapter(PersonIdentity)
-_NOTHING: Final[Resource] = {"resourceType": "Bundle", "type": "searchset"}
 
 
 def add_routes(app: FastAPI, door: Door) -> None:
@@ -46,23 +45,25 @@ def add_routes(app: FastAPI, door: Door) -> None:
 
 async def metadata(call: Call) -> Response:
     call.allow_parameters("_format")
-    return answers.resource(call.form, capability_statement(call.adapter.settings))
+    media = call.media
+    return answers.resource(media, capability_statement(call.adapter.settings, media.release))
 
 
 async def transaction(call: Call, caller: Caller) -> Response:
     call.allow_parameters("_format")
-    form = call.form
-    bundle, original = await call.resource()
+    media = call.media
+    bundle, original, release = await call.resource()
     entries = packages.entries_of(bundle)
     received = await flows.receive(
         call.adapter,
         bundle,
+        release=release,
         original=original,
         caller=caller,
         request_id=call.visit.request_id,
         expected=[entry.expected for entry in entries if entry.is_focus],
     )
-    return answers.resource(form, packages.transaction_response(entries, received), headers=_replayed(received))
+    return answers.resource(media, packages.transaction_response(entries, received), headers=_replayed(received))
 
 
 async def create(call: Call, caller: Caller) -> Response:
@@ -90,7 +91,7 @@ async def update(call: Call, caller: Caller) -> Response:
 async def read(call: Call, caller: Caller) -> Response:
     call.allow_parameters("_format")
     resource_type, logical_id = _type(call), call.place("id")
-    reader = flows.Reader(caller, call.visit.request_id, call.form)
+    reader = flows.Reader(caller, call.visit.request_id, call.media)
     if packages.LOGICAL_ID.fullmatch(logical_id) is None:
         raise Denied(Fault("exchange.not-found", resource_type))
     answer = await flows.read_one(call.adapter, resource_type, logical_id, reader)
@@ -104,11 +105,13 @@ async def search(call: Call, caller: Caller) -> Response:
     """Nothing found and nothing that this caller may have are the same answer."""
     call.allow_parameters("_format")
     resource_type = _type(call)
-    reader = flows.Reader(caller, call.visit.request_id, call.form)
+    reader = flows.Reader(caller, call.visit.request_id, call.media)
     require_form_data(call.request)
     identity = _patient(call, await call.request.body())
     answer = await flows.search(call.adapter, resource_type, identity, reader)
-    return answers.from_cleared(answer.cleared) if answer else answers.resource(reader.format, _NOTHING)
+    if answer:
+        return answers.from_cleared(answer.cleared)
+    return answers.resource(reader.media, searchset((), resource_type, reader.media.release))
 
 
 async def search_by_address(call: Call, _: Caller) -> Response:
@@ -121,8 +124,8 @@ async def _write(  # noqa: PLR0913  what a write is
     call: Call, caller: Caller, resource_type: str, logical_id: str, *, expected: int, otherwise: str
 ) -> Response:
     """Take over one resource. ``otherwise``: what to say, rather than that a version is stale, if the record is known."""
-    form_asked(call.request)
-    content, original = await call.resource()
+    media_asked(call.request)
+    content, original, release = await call.resource()
     if content.get("resourceType") != resource_type:
         raise Invalid(Fault("exchange.other-type", "resourceType"))
     if logical_id and content.get("id") != logical_id:
@@ -132,6 +135,7 @@ async def _write(  # noqa: PLR0913  what a write is
         received = await flows.receive(
             call.adapter,
             package,
+            release=release,
             original=original,
             caller=caller,
             request_id=call.visit.request_id,

@@ -1,37 +1,28 @@
-"""In which form a body came, in which form and language the answer is wanted (FHIR R4 http.html, section 3.1.0.1.10-11)."""
+"""
+In which form and release a body came, in which form, release and language the answer is wanted (FHIR R4 http.html, section
+3.1.0.1.10-11; R5 http.html, section 3.2.0.1.16).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
 from fastapi import Request
 
+from adapter.definitions import Release
 from adapter.errors import Fault, Invalid, Language
-
-Form = Literal["json", "xml"]
-
-FORMS: Final[Mapping[str, Form]] = MappingProxyType(
-    {
-        "application/fhir+json": "json",
-        "application/json": "json",
-        "application/fhir+xml": "xml",
-        "application/xml": "xml",
-    }
-)
-WRITTEN: Final[Mapping[Form, str]] = MappingProxyType({"json": "application/fhir+json", "xml": "application/fhir+xml"})
-"""How the answer's Content-Type names its form."""
+from adapter.wire.media import FORMS, RELEASES, USUAL, Form, Media, media_of, media_type
 
 _NAMED: Final[Mapping[str, Form]] = MappingProxyType({**FORMS, "json": "json", "xml": "xml"})
 _QUALITY: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?", re.ASCII)
-_RELEASES: Final = frozenset({"", "4.0", "4.0.1"})
 
 
-def form_asked(request: Request) -> Form:
+def media_asked(request: Request) -> Media:
     """
-    The form that ``_format`` or else Accept asks for; with neither, the one that the body came in, else JSON.
+    The form and release that ``_format`` or else Accept asks for; what they leave open is as the body came, else JSON and R4.
 
     Raises:
         Invalid: ``exchange.not-acceptable``.
@@ -39,7 +30,7 @@ def form_asked(request: Request) -> Form:
     formats = request.query_params.getlist("_format")
     if formats:
         # An unescaped plus sign in an address reads as a space: application/fhir+xml.
-        found = _NAMED.get(formats[0].replace(" ", "+").lower()) if len(formats) == 1 else None
+        found = _named(formats[0], _usual(request)) if len(formats) == 1 else None
     else:
         found = _accepted(",".join(request.headers.getlist("accept")), _usual(request))
     if found is None:
@@ -47,28 +38,28 @@ def form_asked(request: Request) -> Form:
     return found
 
 
-def form_of_errors(request: Request) -> Form:
-    """As ``form_asked``; JSON where that cannot be given."""
+def media_of_errors(request: Request) -> Media:
+    """As ``media_asked``; JSON of R4 where that cannot be given."""
     try:
-        return form_asked(request)
+        return media_asked(request)
     except Invalid:
-        return "json"
+        return USUAL
 
 
-def form_sent(request: Request, *, only_json: bool = False) -> Form:
+def media_sent(request: Request, *, only_json: bool = False) -> Media:
     """
-    The form of the body.
+    The form and release of the body.
 
     Raises:
         Invalid: ``exchange.media-type``.
     """
-    kind, parameters = _media_type(request.headers.get("content-type", ""))
-    form = FORMS.get(kind)
-    readable = parameters.get("charset", "utf-8") == "utf-8" and parameters.get("fhirversion", "") in _RELEASES
-    if form is None or not readable or (only_json and form != "json"):
+    text = request.headers.get("content-type", "")
+    media = media_of(text)
+    readable = media_type(text)[1].get("charset", "utf-8") == "utf-8"
+    if media is None or not readable or (only_json and media.form != "json"):
         known = "application/json" if only_json else "application/fhir+json, application/fhir+xml"
         raise Invalid(Fault("exchange.media-type", "Content-Type", named=(("known", known),)))
-    return form
+    return media
 
 
 def require_form_data(request: Request) -> None:
@@ -79,7 +70,7 @@ def require_form_data(request: Request) -> None:
         Invalid: ``exchange.media-type``.
     """
     known = "application/x-www-form-urlencoded"
-    if _media_type(request.headers.get("content-type", ""))[0] != known:
+    if media_type(request.headers.get("content-type", ""))[0] != known:
         raise Invalid(Fault("exchange.media-type", "Content-Type", named=(("known", known),)))
 
 
@@ -89,29 +80,33 @@ def language_asked(request: Request) -> Language:
     return "sv" if first.strip().lower().startswith("sv") else "en"
 
 
-def _usual(request: Request) -> Form:
-    return FORMS.get(_media_type(request.headers.get("content-type", ""))[0], "json")
+def _usual(request: Request) -> Media:
+    return media_of(request.headers.get("content-type", "")) or USUAL
 
 
-def _accepted(accept: str, usual: Form) -> Form | None:
-    """The form that is wanted most; of equals the first. None: none that there is (RFC 9110, section 12.5.1)."""
+def _named(text: str, usual: Media) -> Media | None:
+    kind, parameters = media_type(text)
+    form, release = _NAMED.get(kind.replace(" ", "+")), _release(parameters, usual)
+    return Media(form, release) if form and release else None
+
+
+def _accepted(accept: str, usual: Media) -> Media | None:
+    """What is wanted most; of equals the first. None: none that there is (RFC 9110, section 12.5.1)."""
     best, most = None, 0.0
-    for form, quality in _ranges(accept or "*/*", usual):
+    for media, quality in _ranges(accept or "*/*", usual):
         if quality > most:
-            best, most = form, quality
+            best, most = media, quality
     return best
 
 
-def _ranges(accept: str, usual: Form) -> Iterator[tuple[Form, float]]:
+def _ranges(accept: str, usual: Media) -> Iterator[tuple[Media, float]]:
     for each in accept.split(","):
-        kind, parameters = _media_type(each)
-        form = usual if kind in {"*/*", "application/*"} else FORMS.get(kind)
-        quality = parameters.get("q", "1")
-        if form and parameters.get("fhirversion", "") in _RELEASES and _QUALITY.fullmatch(quality):
-            yield form, float(quality)
+        kind, parameters = media_type(each)
+        form = usual.form if kind in {"*/*", "application/*"} else FORMS.get(kind)
+        quality, release = parameters.get("q", "1"), _release(parameters, usual)
+        if form and release and _QUALITY.fullmatch(quality):
+            yield Media(form, release), float(quality)
 
 
-def _media_type(text: str) -> tuple[str, dict[str, str]]:
-    kind, *parameters = (part.strip().lower() for part in text.split(";"))
-    pairs = (parameter.partition("=") for parameter in parameters)
-    return kind, {name.strip(): value.strip().strip('"') for name, _, value in pairs}
+def _release(parameters: Mapping[str, str], usual: Media) -> Release | None:
+    return RELEASES.get(parameters["fhirversion"]) if "fhirversion" in parameters else usual.release

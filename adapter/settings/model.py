@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
+from adapter.definitions import Release
 from adapter.errors import Fault, Misconfigured
 from adapter.sweden import HsaId, Mode, OrganisationNumber, identifier_systems
+from adapter.wire.media import RELEASES, Version
 
 Recipient = Literal[
     "forsakringskassan", "arbetsgivare", "arbetsformedlingen", "kommun", "samordningsforbund", "vard", "patient"
@@ -138,12 +140,18 @@ class Link(_Part):
     """What kind of address the host name may lead to; any other kind is refused."""
     production: bool
     format: Literal["json", "xml"] = "json"
+    fhir_version: Version = "4.0"
+    """The release of FHIR that it reads."""
     tls: DestinationTls = DestinationTls()
     token: DestinationToken | None = None
     echoes_request_id: bool = True
     """Whether the peer repeats X-Request-Id; if so, an answer without it is a middlebox's."""
     max_inflight: Annotated[int, Field(ge=1, le=256)] = 4
     send_timeout_s: Annotated[float, Field(gt=0, le=120)] = 20.0
+
+    @property
+    def release(self) -> Release:
+        return RELEASES[self.fhir_version]
 
 
 class Destination(Link):

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, get_args
 
 from adapter.consent import notice
 from adapter.consent.seal import Cleared
-from adapter.definitions import definitions
+from adapter.definitions import Release, definitions
 from adapter.errors import AdapterError
 from adapter.wire import Limits, json, xml
+from adapter.wire.media import media_of
 
 Outcome = Literal["delivered", "duplicate", "retry", "refused", "quarantine"]
 
@@ -140,14 +141,14 @@ def _judge_refusal(status: int, issues: tuple[str, ...], *, echoed: bool) -> Rec
 
 def _resource(answer: Answer) -> dict[str, Any] | None:
     """The FHIR resource in the body, or None: a middlebox's page, half a body, nothing."""
-    media_type = answer.content_type.partition(";")[0].strip().lower()
+    media = media_of(answer.content_type)
+    if media is None:
+        return None
     try:
-        if media_type in {"application/fhir+json", "application/json"}:
+        if media.form == "json":
             value: dict[str, Any] = json.read(answer.body, limits=_LIMITS, require_object=True)
-        elif media_type in {"application/fhir+xml", "application/xml"}:
-            value = xml.read(answer.body, limits=_LIMITS)
         else:
-            return None
+            value = xml.read(answer.body, limits=_LIMITS, release=media.release)
     except AdapterError:
         return None
     return value if isinstance(value.get("resourceType"), str) else None
@@ -168,7 +169,9 @@ def _issues(outcome: Mapping[str, Any]) -> tuple[str, ...]:
 
 @cache
 def _issue_codes() -> frozenset[str]:
-    return definitions("R4").codes("http://hl7.org/fhir/ValueSet/issue-type").all
+    """Of all releases: R5 has added two."""
+    every = (definitions(release).codes("http://hl7.org/fhir/ValueSet/issue-type").all for release in get_args(Release))
+    return frozenset().union(*every)
 
 
 def _wait(retry_after: str, now: datetime) -> float | None:

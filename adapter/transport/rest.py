@@ -171,7 +171,7 @@ class _Channel:
         trace = sha256(cleared.correlation_id.encode()).hexdigest()[:32]
         headers = {
             "Content-Type": cleared.content_type,
-            "Accept": cleared.content_type.partition(";")[0],
+            "Accept": cleared.content_type,
             "X-Request-Id": cleared.request_id,
             "X-Correlation-Id": cleared.correlation_id,
             "traceparent": f"00-{trace}-{secrets.token_hex(8)}-01",

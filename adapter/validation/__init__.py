@@ -49,7 +49,7 @@ def validate(
     if unknown:
         raise Invalid([Fault("profile.unknown", url, f"{release} profiles") for url in unknown])
     faults = Walk(known).resource(resource, profiles)
-    return list(dict.fromkeys(faults + [fault for rule in applied for fault in rule(resource)]))
+    return list(dict.fromkeys(faults + [fault for rule in applied for fault in rule(resource, release)]))
 
 
 def errors(faults: Iterable[Fault]) -> list[Fault]:

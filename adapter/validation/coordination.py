@@ -8,7 +8,7 @@ The rules of coordination that FHIR does not know, by name.
 * ``koord-subject``: the patient is given both as a reference and by identity number, so that no receiver has to guess.
   Inera's mapping rules for FHIR, GENERAL-006. Only for recipients that may have the number.
 
-Each rule is a function of one resource or Bundle and gives every place where it is broken.
+Each rule is a function of one resource or Bundle and its release, and gives every place where it is broken.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Any, Final, Literal
 
+from adapter.definitions import Release
 from adapter.errors import Fault
 from adapter.resources import folder
 from adapter.validation.structure import fhirpath
@@ -71,9 +72,11 @@ _TAG: Final = re.compile(r"<[^<>]*>")
 _SPOKEN: Final = re.compile(r"""\s(?:title|alt|summary|abbr)\s*=\s*("[^"]*"|'[^']*')""")
 """The attributes of XHTML that a reader is shown or told."""
 
-_REASONS: Final = frozenset(
+_MEDICAL: Final = frozenset(
     f"{mark}{name}" for mark in ("", "_") for name in ("reasonCode", "reasonReference", "addresses", "diagnosis")
 )
+_REASONS: Final[Mapping[Release, frozenset[str]]] = {"R4": _MEDICAL, "R5": _MEDICAL | {"reason"}}
+"""The elements that give a medical reason. In R4 ``reason`` is another thing: why a Provenance was recorded."""
 _LINKS: Final = frozenset({"reference", "type", "url", "fullUrl", "uri", "valueUri", "valueUrl", "valueCanonical"})
 _DATA: Final = frozenset({"data", "valueBase64Binary"})
 _NO_PROSE: Final = _LINKS | _DATA | {
@@ -84,7 +87,7 @@ _NO_PROSE: Final = _LINKS | _DATA | {
 """Names whose text is no prose: identifiers and addresses; codes, links and data are looked at in their own way."""
 
 
-def diagnosis_content(resource: Json) -> list[Fault]:
+def diagnosis_content(resource: Json, release: Release = "R4") -> list[Fault]:
     """
     Every sign of a diagnosis in a resource or Bundle, at any depth.
 
@@ -93,18 +96,18 @@ def diagnosis_content(resource: Json) -> list[Fault]:
     in narratives and text attachments, in which a word has ICD-10's form. Identifiers, addresses and dates are no prose.
     """
     found: list[Place] = []
-    _gather("", resource, None, found)
+    _gather("", resource, None, found, _REASONS[release])
     why = "koord-no-diagnosis: PDL 2 kap. 4 §; guideline of VGR on coordination interventions"
-    where = dict.fromkeys(fhirpath("R4", resource, _steps(place)) for place in found[:MOST_FAULTS])
+    where = dict.fromkeys(fhirpath(release, resource, _steps(place)) for place in found[:MOST_FAULTS])
     return [Fault("fhir.diagnosis", where=each, why=why) for each in where]
 
 
-def intervention_code(resource: Json) -> list[Fault]:
+def intervention_code(resource: Json, release: Release = "R4") -> list[Fault]:
     """Tasks that name a kind of intervention but not KVÅ GC001."""
     return [
         Fault(
             "fhir.gc001",
-            where=fhirpath("R4", resource, (*steps, "code")),
+            where=fhirpath(release, resource, (*steps, "code")),
             why="koord-gc001: guideline of VGR; Socialstyrelsen, KVÅ",
         )
         for steps, inner in _resources(resource, ())
@@ -112,28 +115,30 @@ def intervention_code(resource: Json) -> list[Fault]:
     ]
 
 
-def subject_known(resource: Json) -> list[Fault]:
+def subject_known(resource: Json, release: Release = "R4") -> list[Fault]:
     """Tasks, care plans and consents whose patient is not given by both reference and identity number."""
-    elements = {"Task": "for", "CarePlan": "subject", "Consent": "patient"}
+    elements = {"Task": "for", "CarePlan": "subject", "Consent": "patient" if release == "R4" else "subject"}
     return [
         Fault(
-            "fhir.subject", where=fhirpath("R4", resource, (*steps, element)), why="koord-subject: Inera, GENERAL-006"
+            "fhir.subject",
+            where=fhirpath(release, resource, (*steps, element)),
+            why="koord-subject: Inera, GENERAL-006",
         )
         for steps, inner in _resources(resource, ())
         if (element := elements.get(inner["resourceType"])) and not _is_identified(inner.get(element))
     ]
 
 
-RULES: Final[Mapping[str, Callable[[Json], list[Fault]]]] = {
+RULES: Final[Mapping[str, Callable[[Json, Release], list[Fault]]]] = {
     "koord-no-diagnosis": diagnosis_content,
     "koord-gc001": intervention_code,
     "koord-subject": subject_known,
 }
 
 
-def _gather(name: str, value: Any, place: Place, found: list[Place]) -> None:
+def _gather(name: str, value: Any, place: Place, found: list[Place], reasons: frozenset[str]) -> None:
     """Adds the places of signs in what stands under a name; the items of a list stand under the list's name."""
-    if name in _REASONS:
+    if name in reasons:
         found.append(place)
     elif isinstance(value, str):
         if _tells(name, value):
@@ -142,10 +147,10 @@ def _gather(name: str, value: Any, place: Place, found: list[Place]) -> None:
         if value.get("resourceType") == "Condition" or _is_diagnosis(value):
             found.append(place)
         for inner, child in value.items():
-            _gather(inner, child, (place, inner), found)
+            _gather(inner, child, (place, inner), found, reasons)
     elif isinstance(value, list):
         for index, child in enumerate(value):
-            _gather(name, child, (place, index), found)
+            _gather(name, child, (place, index), found, reasons)
 
 
 def _steps(place: Place) -> Steps:
