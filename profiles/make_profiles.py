@@ -44,6 +44,7 @@ _FACTS: Final = (
 )  # fmt: skip
 _VALUES: Final = ("fixed", "pattern", "minValue", "maxValue")
 """What stays of an element in a snapshot; of values the type follows in the name. The rest is prose or for other readers."""
+_WORDS: Final = ("short", "definition", "comment")
 _OF_PART: Final = {
     "slicing": ("discriminator", "ordered", "rules"),
     "constraint": ("key", "severity", "human", "expression", "source"),
@@ -175,24 +176,35 @@ def _from_compiler(release: str, folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def structural(resource: Json) -> Json:
-    """A StructureDefinition with a snapshot of facts only; anything else as it is."""
+    """
+    A StructureDefinition with a snapshot of facts and of our own words; anything else as it is.
+
+    FHIR requires a definition of every element (sdf-3) and a reason for every modifier (eld-18): where the words were HL7's,
+    the element's path and a reference to FHIR stand for them.
+    """
     if resource["resourceType"] != "StructureDefinition":
         return resource
-    snapshot = {"element": [_element(each) for each in resource["snapshot"]["element"]]}
-    return {name: value for name, value in resource.items() if name != "mapping"} | {"snapshot": snapshot}
+    ours = {each["id"]: each for each in resource["differential"]["element"]}
+    snapshot = [_element(each, ours.get(each["id"], {})) for each in resource["snapshot"]["element"]]
+    return {name: value for name, value in resource.items() if name != "mapping"} | {"snapshot": {"element": snapshot}}
 
 
-def _element(element: Json) -> Json:
+def _element(element: Json, ours: Json) -> Json:
     facts: Json = {}
     for name, value in element.items():
-        if value is False or not (name in _FACTS or name.startswith(_VALUES)):
-            continue
-        kept = _OF_PART.get(name)
-        if name == "constraint":
+        if name in ours and name in _WORDS:
+            facts[name] = ours[name]
+        elif name == "definition":
+            facts[name] = element["path"]
+        elif name == "isModifierReason":
+            facts[name] = "As in FHIR."
+        elif name == "constraint":
             facts[name] = [_constraint(each) for each in value]
-        else:
-            facts[name] = {key: value[key] for key in kept if key in value} if kept else value
-    return facts
+        elif name in _OF_PART:
+            facts[name] = {key: value[key] for key in _OF_PART[name] if key in value}
+        elif name in _FACTS or name.startswith(_VALUES):
+            facts[name] = value
+    return {name: value for name, value in facts.items() if value is not False and value != {"strength": "example"}}
 
 
 def _constraint(constraint: Json) -> Json:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -28,13 +29,14 @@ WRITTEN_ON: Final = "2026-11-22"
 """When a NamingSystem last changed in meaning; FHIR requires it."""
 _URIS: Final = "urn:ietf:rfc:3986"
 _OID: Final = "urn:oid:"
+_IN_R5: Final = "-r5"
 _IDENTIFIERS: Final = "identifiers"
 _PLACE: Final = re.compile(r"\{[a-z_]+\}")
 
 
 def resources(release: str) -> dict[str, Json]:
     """File name → resource, for ``r4`` or ``r5``. The same in both but for what the releases call things."""
-    tables = load().codes
+    tables = _tables(release)
     made = [
         *_code_systems(tables.values()),
         *(_value_set(table.name, table.title, table.systems, table) for table in tables.values() if table.systems[0]),
@@ -44,6 +46,17 @@ def resources(release: str) -> dict[str, Json]:
         _value_set("fault", "Faults", (FAULT_SYSTEM,)),
     ]
     return {f"{resource['resourceType']}-{resource['id']}.json": resource for resource in made}
+
+
+def _tables(release: str) -> dict[str, CodeTable]:
+    """The code tables of a release: where R5 has its own (``<table>-r5``), that stands for the table."""
+    tables = dict(load().codes)
+    for name in [name for name in tables if name.endswith(_IN_R5)]:
+        own = tables.pop(name)
+        if release == "r5":
+            plain = name.removesuffix(_IN_R5)
+            tables[plain] = replace(own, name=plain)
+    return tables
 
 
 def _head(kind: str, name: str, title: str) -> Json:
