@@ -83,6 +83,7 @@ def main() -> None:
     changed = _replace(before, fresh)
     for path in changed:
         print(f"differs: {path.relative_to(HERE.parent)}", file=sys.stderr)
+    print(f"profiles/generated: {len(fresh)} files, {len(changed)} not as before")
     sys.exit(bool(changed))
 
 
