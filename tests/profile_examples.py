@@ -2,7 +2,7 @@
 The examples of the profiles: what the product makes of ``profiles/examples/records.json``, one resource for each profile, and for
 each of our invariants a resource that breaks it and nothing else.
 
-``python tests/profile_examples.py`` writes them anew, to ``profiles/examples/{r4,invalid}``.
+``python tests/profile_examples.py`` writes them anew, to ``profiles/examples/{r4,r5,invalid}``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from adapter.consent import journal_entry, notice
 from adapter.consent.disclosure import load as disclosures
 from adapter.consent.journal_entry import Handout
 from adapter.domain import Category, read_record
+from adapter.errors import Fault
 from adapter.flows import Received, Written
 from adapter.flows.audit_events import audit_event
 from adapter.mapping import Mapper, Permission, collection, searchset, transaction
@@ -30,6 +31,7 @@ from adapter.store import audit
 from adapter.store.audit import Entry
 from adapter.sweden import HsaId, OrganisationNumber
 from adapter.tables import CANONICAL, load
+from adapter.transport.outcome import operation_outcome
 
 FOLDER = Path(__file__).parents[1] / "profiles" / "examples"
 PROFILES = f"{CANONICAL}/StructureDefinition/"
@@ -45,9 +47,9 @@ def records():
     return {record.id.value: record for record in made}
 
 
-def examples():
-    """Profile id → resource, for FHIR R4."""
-    known, mapper = records(), Mapper(load())
+def examples(release="R4"):
+    """Profile id → resource."""
+    known, mapper = records(), Mapper(load(release))
     packages = {name: mapper.to_fhir(record) for name, record in known.items()}
     plan, shared = packages["plan"], packages["shared-records"]
     named = {
@@ -59,14 +61,24 @@ def examples():
         "koord-care-plan": plan.resources[0],
         "koord-goal": of_type(plan, "Goal"),
         "koord-provenance": of_type(shared, "Provenance"),
+        "koord-related-person": of_type(shared, "RelatedPerson"),
+        **{profile: of_type(plan, kind) for profile, kind in PARTIES.items()},
         **told(known),
-        "koord-audit-event": refusal(),
         "koord-bundle-collection": collection(packages["offer"]),
-        **exchanged(mapper, known["intervention"]),
+        **exchanged(mapper, known["intervention"], release),
+        "koord-operation-outcome": operation_outcome([Fault("fhir.gc001", "Task.code")]),
     }
+    if release == "R4":
+        named["koord-audit-event"] = refusal()  # The log is exported in R4.
     return {name: stamped(resource, name) for name, resource in named.items()}
 
 
+PARTIES = {
+    "koord-patient": "Patient",
+    "koord-practitioner-role": "PractitionerRole",
+    "koord-practitioner": "Practitioner",
+    "koord-organization": "Organization",
+}
 CONSENTS = ("interventions", "inform-fk", "collaborate", "shared-records")
 
 
@@ -90,7 +102,7 @@ def told(known):
     }
 
 
-def exchanged(mapper, intervention):
+def exchanged(mapper, intervention, release):
     """A package for the employer, the answer to it, and the answer to a search."""
     allowed = Permission(disclosures().of["arbetsgivare"].categories, actor_keys(EMPLOYER, None))
     sent = transaction(mapper.to_fhir(intervention, permission=allowed))
@@ -98,7 +110,7 @@ def exchanged(mapper, intervention):
     return {
         "koord-bundle-transaction": sent,
         "koord-bundle-transaction-response": transaction_response(entries_of(sent), received),
-        "koord-bundle-searchset": searchset([mapper.to_fhir(intervention)]),
+        "koord-bundle-searchset": searchset([mapper.to_fhir(intervention)], "Task", release),
     }
 
 
@@ -213,7 +225,9 @@ def index_of(resource, name):
 
 def files():
     """Every file of the examples, by its place under ``profiles/examples``, and its text."""
-    found = {f"r4/{name}.json": resource for name, resource in examples().items()}
+    found = {
+        f"{release.lower()}/{name}.json": each for release in ("R4", "R5") for name, each in examples(release).items()
+    }
     found |= {f"invalid/{key}.json": resource for key, resource in broken().items()}
     return {name: json.dumps(each, ensure_ascii=False, indent=2) + "\n" for name, each in found.items()}
 

@@ -1,0 +1,60 @@
+"""The examples of the profiles: made by the product, one for each profile, and valid."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from profile_examples import FOLDER, PROFILES, files
+
+from adapter.validation import validate
+
+GENERATED = Path(__file__).parents[1] / "profiles" / "generated"
+PARENTS = {"koord-task", "koord-consent"}
+"""Every resource is of one of the profiles under these."""
+
+
+def profiles(release):
+    found = (json.loads(file.read_text("utf-8")) for file in (GENERATED / release).glob("StructureDefinition-*.json"))
+    return {each["id"] for each in found if each["type"] != "Extension"} - PARENTS
+
+
+def of(folder):
+    return [
+        pytest.param(json.loads(file.read_text("utf-8")), folder, id=f"{folder}/{file.stem}")
+        for file in sorted((FOLDER / folder).glob("*.json"))
+    ]
+
+
+def errors(resource, release):
+    return [fault for fault in validate(resource, release) if fault.severity == "error"]
+
+
+def test_the_examples_are_what_the_product_makes_of_the_records():
+    """If this fails, look at what differs, and write them anew: ``python tests/profile_examples.py``."""
+    made = files()
+    kept = {str(path.relative_to(FOLDER)): path.read_text("utf-8") for path in FOLDER.glob("*/*.json")}
+    assert set(kept) == set(made)
+    for name, text in made.items():
+        assert kept[name] == text, name
+
+
+@pytest.mark.parametrize("release", ["r4", "r5"])
+def test_every_profile_has_its_example(release):
+    assert {file.stem for file in (FOLDER / release).glob("*.json")} == profiles(release)
+
+
+@pytest.mark.parametrize(("resource", "folder"), [*of("r4"), *of("r5")])
+def test_an_example_claims_its_profile_and_is_valid(resource, folder, request):
+    name = request.node.callspec.id.rpartition("/")[2]
+    assert resource["meta"]["profile"] == [PROFILES + name]
+    assert errors(resource, folder.upper()) == []
+
+
+@pytest.mark.parametrize(("resource", "folder"), of("invalid"))
+def test_what_must_fail_fails_its_invariant_and_nothing_else(resource, folder, request):
+    key = request.node.callspec.id.rpartition("/")[2]
+    found = errors(resource, "R4")
+    assert found
+    assert all(key in fault.why for fault in found), found
