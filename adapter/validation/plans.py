@@ -151,7 +151,9 @@ class _Compiler:
 
     def _runs(self, constraint: Constraint) -> Runs:
         own = OWN.get(constraint.key)
-        return (lambda value, _: own(value)) if own else runs(self.known.base, constraint.expression)
+        if own is None:
+            return runs(self.known.base, constraint.expression)
+        return lambda value, _: not isinstance(value, dict) or own(value)  # what is no object is told already
 
 
 def _properties(node: Node, base: Element | None) -> Mapping[str, str]:
