@@ -63,9 +63,10 @@ def region(tmp_path, run):
 
 
 def commands(group=koord, path=()):
-    for name, command in group.commands.items():
+    for name in group.list_commands(None):
         yield (*path, name)
-        if hasattr(command, "commands"):
+        command = group.get_command(None, name)
+        if hasattr(command, "list_commands"):
             yield from commands(command, (*path, name))
 
 

@@ -439,6 +439,7 @@ COMMANDS = {
     "schema": Prints.PROGRAM,
     "tables": Prints.PROGRAM,
     "config": Prints.PROGRAM,
+    "profiles": Prints.PROGRAM,
     "certs": Prints.PROGRAM,
     "audit": Prints.STORE,
     "doctor": Prints.CODES,
@@ -448,7 +449,7 @@ COMMANDS = {
 
 def test_every_command_is_declared_here():
     assert isinstance(koord, click.Group)
-    assert koord.commands.keys() == COMMANDS.keys()
+    assert set(koord.list_commands(None)) == COMMANDS.keys()
 
 
 def test_logs_hold_nothing_of_what_is_sent(tmp_path, caplog):

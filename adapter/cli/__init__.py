@@ -1,35 +1,61 @@
 """
 ``koord``: the same flows from a terminal. One file for each family of commands.
 
-A command is a few lines around a flow. Heavy modules are imported inside the commands, so that help is there at once.
+A command is a few lines around a flow. Its file is imported when it is asked for, heavy modules inside the command, so that
+``koord check`` answers at once.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from importlib import import_module
+from typing import Final, NoReturn
 
 import click
 
-from adapter.cli import (
-    auditing,
-    checking,
-    convert,
-    deciding,
-    doctor,
-    profiles,
-    reference,
-    running,
-    sending,
-    setting_up,
-    why,
-    withdrawals,
-)
 from adapter.cli.terminal import Root, language_option, put, run
 
+COMMANDS: Final = {
+    "audit": "auditing:audit",
+    "certs": "setting_up:certs",
+    "check": "checking:check",
+    "config": "setting_up:config_",
+    "dead": "sending:dead",
+    "decide": "deciding:decide",
+    "demo": "running:demo",
+    "doctor": "doctor:doctor",
+    "filter": "convert:filter_",
+    "map": "convert:map_",
+    "mock": "running:mock",
+    "profiles": "profiles:profiles",
+    "queue": "sending:queue",
+    "schema": "reference:schema",
+    "send": "sending:send",
+    "serve": "running:serve",
+    "tables": "reference:tables",
+    "why": "why:why_",
+    "withdrawals": "withdrawals:withdrawals_",
+    "worker": "running:worker",
+}
+"""The commands, each with its file and its name there."""
 
-@click.group(cls=Root)
+
+class Program(Root):
+    """Loads a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"adapter.cli.{module}"), name)
+        return command
+
+
+@click.group(cls=Program)
 def koord() -> None:
     """
     An HL7 FHIR adapter for Swedish coordination interventions, with a consent gate before anything leaves.
@@ -58,29 +84,6 @@ koord.params += [
     ),
     language_option(),
 ]
-for command in (
-    running.demo,
-    convert.map_,
-    checking.check,
-    convert.filter_,
-    deciding.decide,
-    sending.send,
-    sending.queue,
-    sending.dead,
-    withdrawals.withdrawals_,
-    why.why_,
-    running.serve,
-    running.worker,
-    running.mock,
-    reference.schema,
-    reference.tables,
-    profiles.profiles,
-    setting_up.config_,
-    setting_up.certs,
-    auditing.audit,
-    doctor.doctor,
-):
-    koord.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
