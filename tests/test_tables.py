@@ -33,6 +33,7 @@ def change(root, file, before, after):
 
 
 WRONG = {
+    "mapping.profile": ("intervention.toml", 'profile = "koord-intervention"', 'profile = "koord-offer"'),
     "mapping.field-unmapped": ("intervention.toml", ROW, ""),
     "mapping.field-twice": ("intervention.toml", ROW, ROW + "\n" + ROW),
     "mapping.field-unknown": ("intervention.toml", 'field = "channel"', 'field = "canal"'),
@@ -104,7 +105,8 @@ def test_the_shipped_tables_are_right(tables):
 def test_a_region_changes_a_code_and_a_system_by_overlay(tmp_path):
     overlay = tmp_path / "region.toml"
     overlay.write_text(
-        '[[code]]\ntable = "channel"\nkey = "video"\ncode = "videomote"\n\n[[system]]\ntable = "kva"\nsystem = "https://region.example/kva"\n'
+        '[[code]]\ntable = "channel"\nkey = "video"\ncode = "videomote"\n\n'
+        '[[system]]\ntable = "channel"\nsystem = "https://region.example/channel"\n\n[[system]]\ntable = "kva"\nsystem = "https://region.example/kva"\n'
     )
     codes = load(overlays=(overlay,)).codes
     assert codes["channel"].code("video") == "videomote"
@@ -118,6 +120,7 @@ def test_a_region_changes_a_code_and_a_system_by_overlay(tmp_path):
         '[[code]]\ntable = "no-such"\nkey = "a"\ncode = "b"\n',
         '[[colour]]\ntable = "channel"\n',
         '[[code]]\ntable = "channel"\nkey = "video"\ncode = "visit"\n',
+        '[[code]]\ntable = "channel"\nkey = "video"\ncode = "not-a-code-of-ours"\n',
     ],
 )
 def test_an_overlay_that_does_not_fit_is_refused(tmp_path, text):

@@ -46,7 +46,7 @@ class Outward:
         made = _Construction(self, table, document)
         made.write()
         contents, key = made.finished(), _key(table, document)
-        if contents == [_new(table.focus)] and not needed:
+        if contents == [made.new(table.focus)] and not needed:
             return None
         variants = self.known.setdefault((table.focus, key), [])
         for suffix, known in variants:
@@ -83,7 +83,7 @@ class _Construction:
 
     def __init__(self, writing: Outward, table: Table, document: Document) -> None:
         self.writing, self.table, self.document = writing, table, document
-        self.roots: dict[tuple[str, Indexes], Resource] = {(table.focus, ()): _new(table.focus)}
+        self.roots: dict[tuple[str, Indexes], Resource] = {(table.focus, ()): self.new(table.focus)}
         self.nodes: dict[tuple[int, Indexes], Resource] = {}
         self.references: dict[str, Resource] = {}
         self.hidden = {
@@ -92,6 +92,11 @@ class _Construction:
             for index, item in enumerate(document.get(name, ()))
             if not writing.concerns(_inside(item, inner))
         }
+
+    def new(self, resource_type: str) -> Resource:
+        """A resource that says which profile it follows; the id is filled in when the whole of it is known."""
+        profile = self.table.role[resource_type].profile_of(self.document)
+        return {"resourceType": resource_type, "id": "", "meta": {"profile": [profile]}}
 
     def write(self) -> None:
         for name, rows in self.table.groups.items():
@@ -174,7 +179,7 @@ class _Construction:
 
     def _put(self, path: Path, indexes: Indexes, value: Any, *, root: tuple[str, Indexes] | None = None) -> None:
         key = root or (path.role, indexes[:1] if path.role_each else ())
-        node = self.roots.setdefault(key, _new(path.role))
+        node = self.roots[key] if key in self.roots else self.roots.setdefault(key, self.new(path.role))
         for step in path.steps[:-1]:
             node = self._descend(node, step, indexes[: step.depth])
         leaf = path.steps[-1]
@@ -220,11 +225,6 @@ def _values(node: Any, path: Sequence[str], indexes: Indexes = ()) -> Iterator[t
 def values_at(document: Document, path: Sequence[str]) -> list[Any]:
     """Every value at a field path of a document."""
     return [value for _, value in _values(document, path)]
-
-
-def _new(resource_type: str) -> Resource:
-    """An empty resource; the id is filled in when the whole of it is known."""
-    return {"resourceType": resource_type, "id": ""}
 
 
 def _coded(path: Path, codes: CodeTable | None, value: Any, row: Row) -> Any:

@@ -15,8 +15,9 @@ from functools import cache
 from pathlib import Path as File
 
 from adapter.definitions import Release, definitions
+from adapter.profiles import CANONICAL, EXTENSION
 from adapter.resources import folder
-from adapter.tables.model import CANONICAL, EXTENSION, CodeTable, Path, Row, Step, Table, Tables
+from adapter.tables.model import CodeTable, Path, Row, Step, Table, Tables
 from adapter.tables.pages import pages
 from adapter.tables.reading import Loader
 
@@ -29,7 +30,7 @@ def load(release: Release = "R4", overlays: tuple[File, ...] = (), root: File | 
     Read and check every table.
 
     ``overlays``: files of a region that change or add codes (``[[code]] table, key, code`` and ``[[system]] table,
-    system``). ``root``: another folder of tables, for tests.
+    system``); codes that are not in our systems need a system of the region's own. ``root``: another folder of tables, for tests.
 
     Raises:
         Misconfigured: every fault found, each with file and row.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +12,9 @@ from pydantic import BaseModel
 
 from adapter.definitions import Element, Release
 from adapter.domain import Category
+from adapter.profiles import EXTENSION
 
-CANONICAL: Final = "https://koord.example/fhir"
-EXTENSION: Final = f"{CANONICAL}/StructureDefinition/"
+_FIELD: Final = re.compile(r"\{(\w+)\}")
 
 Pattern: TypeAlias = Mapping[str, Any]
 Model: TypeAlias = type[BaseModel]
@@ -125,10 +126,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Role:
-    """A resource that the table makes; ``each``: one per item of a list."""
+    """
+    A resource that the table makes; ``each``: one per item of a list. ``profile``: the id of the profile that it follows and
+    says that it follows; a field of the record in braces stands for its value (``koord-consent-{kind}``).
+    """
 
     name: str
     each: bool
+    profile: str
+
+    def profile_of(self, document: Mapping[str, Any]) -> str:
+        """The canonical of the profile for one record, given as its document."""
+        return EXTENSION + _FIELD.sub(lambda field: str(document[field[1]]), self.profile)
+
+    @property
+    def profile_field(self) -> str:
+        """The field that the profile depends on; empty if it is always the same."""
+        found = _FIELD.search(self.profile)
+        return found[1] if found else ""
 
 
 @dataclass(frozen=True)
@@ -151,6 +166,11 @@ class Table:
     roles: tuple[Role, ...]
     rows: tuple[Row, ...]
     recognise: Recognise | None
+
+    @cached_property
+    def role(self) -> Mapping[str, Role]:
+        """Its resources by name."""
+        return {role.name: role for role in self.roles}
 
     @property
     def focus(self) -> str:

@@ -11,9 +11,10 @@ from adapter import domain
 from adapter.definitions import Definitions, Element
 from adapter.domain import Category
 from adapter.errors import Fault, Misconfigured
+from adapter.profiles import EXTENSION, profiles
+from adapter.tables import conformity
 from adapter.tables.checking import Check
 from adapter.tables.model import (
-    EXTENSION,
     Also,
     CodeTable,
     Model,
@@ -46,6 +47,7 @@ class Loader:
         for table in [*records, *parties]:
             if table:
                 self.faults.extend(Check(table, by_model).faults())
+                self.faults.extend(conformity.faults(table, profiles(self.known.release)))
         for name in domain.RECORDS:
             if name not in {table.name for table in records if table}:
                 self.fault("table-missing", name, "every record kind has a table")
@@ -132,7 +134,8 @@ class Loader:
             return None
         parts = [raw, *included]
         slices = {path: pattern for part in parts for path, pattern in part.get("slice", {}).items()}
-        resources = [row["name"] for part in parts for row in part.get("resource", ())]
+        made = [row for part in parts for row in part.get("resource", ())]
+        resources = [row["name"] for row in made]
         reader = _Paths(self, file.name, slices, resources)
         rows = [self._row(reader, name, row) for part in parts for row in part.get("row", ())]
         return Table(
@@ -140,7 +143,7 @@ class Loader:
             title=raw["title"],
             model=model,
             key=tuple(tuple(field.split(".")) for field in raw["key"]),
-            roles=tuple(Role(text.removesuffix("[]"), text.endswith("[]")) for text in resources),
+            roles=tuple(_role(row["name"], row.get("profile", "")) for row in made),
             rows=tuple(row for row in rows if row),
             recognise=self._recognise(reader, raw.get("recognise")),
         )
@@ -233,6 +236,10 @@ class Loader:
             return {}
         coding = {"system": codes.systems[0], "code": code}
         return coding if element.type == "Coding" else {"coding": [coding]}
+
+
+def _role(name: str, profile: str) -> Role:
+    return Role(name.removesuffix("[]"), each=name.endswith("[]"), profile=profile)
 
 
 class _Paths:

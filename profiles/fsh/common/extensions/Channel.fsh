@@ -4,4 +4,4 @@ Title: "How people met"
 Description: "How the patient, or an actor, was met: visit, phone, video or letter."
 Context: Task
 * insert Holds(Coding)
-* value[x] from https://koord.example/fhir/ValueSet/channel (required)
+* value[x] from https://koord.example/fhir/ValueSet/channel (extensible)

@@ -21,7 +21,7 @@ Description: "Personal support, internal coordination or collaboration with othe
 * code.coding[kva].system = $kva
 * code.coding[kva].code = #GC001
 * code.coding[kva] ^short = "Required under this system or another of KVÅ's: koord-gc001"
-* businessStatus from https://koord.example/fhir/ValueSet/business-status (required)
+* businessStatus from https://koord.example/fhir/ValueSet/business-status (extensible)
 * insert SwedishSubject(for)
 * insert Professional(requester)
 * owner only Reference(Organization)
