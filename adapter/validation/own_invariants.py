@@ -49,12 +49,19 @@ def _ours(value: Json, name: str) -> Iterator[Json]:
     return _extensions(value, _EXTENSION + name)
 
 
-def _descendants(value: Any) -> Iterator[Json]:
-    """Every object in a value, at any depth."""
-    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        if isinstance(child, dict):
-            yield child
-        yield from _descendants(child)
+def _descendants(value: Any) -> list[Json]:
+    """Every object in a value, at any depth, in no order."""
+    found: list[Json] = []
+    waiting = [value] if isinstance(value, dict | list) else []
+    while waiting:
+        inner = waiting.pop()
+        for child in inner.values() if isinstance(inner, dict) else inner:
+            if isinstance(child, dict):
+                found.append(child)
+                waiting.append(child)
+            elif isinstance(child, list):
+                waiting.append(child)
+    return found
 
 
 def _is_of_diagnoses(system: Any) -> bool:
