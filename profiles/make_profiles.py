@@ -3,11 +3,11 @@ Compiles the profiles, for ``make profiles``: FSH under ``profiles/fsh``, code t
 
 Each release compiles ``fsh/common`` and its own folder. The compiler (SUSHI) and all that it reads are pinned by
 ``package-lock.json`` and ``core_package.py``; it runs with a home of its own and finds no network. An error or a warning of
-the compiler ends the run. Written are definitions under ``generated/{r4,r5}`` and examples under ``generated/{r4,r5}/examples``:
-one element per line, snapshots without HL7's prose. The compiler's own output, with full snapshots, stays in
-``.cache/profiles/{r4,r5}/fsh-generated/resources``.
+the compiler ends the run. What is written to ``generated/{r4,r5}`` has one element per line, and snapshots without HL7's prose;
+the compiler's own output, with full snapshots, stays in ``.cache/profiles/{r4,r5}/fsh-generated/resources``.
 
-``--tables`` makes only what needs no compiler. Ends with 1 if what came out is not what lay there before, naming the files; the new ones are then in place.
+``--tables`` makes only what needs no compiler. Ends with 1 if what came out is not what lay there before, naming the files;
+the new ones are then in place.
 """
 
 # ruff: noqa: INP001, T201  a script beside the data that it writes, not a package; it prints what it found
@@ -170,10 +170,8 @@ def _from_compiler(release: str, folder: Path) -> Iterator[tuple[Path, str]]:
     """What was compiled, with its place and text."""
     for file in folder.glob("*.json"):
         resource = json.loads(file.read_text("utf-8"))
-        is_example = not str(resource.get("url", "")).startswith(CANONICAL)
-        if not is_example:
-            resource.setdefault("version", terminology.VERSION)  # the compiler gives it to profiles alone
-        yield GENERATED / release / ("examples" if is_example else "") / file.name, pretty(structural(resource))
+        resource.setdefault("version", terminology.VERSION)  # the compiler gives it to profiles alone
+        yield GENERATED / release / file.name, pretty(structural(resource))
 
 
 def structural(resource: Json) -> Json:
