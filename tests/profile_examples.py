@@ -24,7 +24,7 @@ from adapter.domain import Category, read_record
 from adapter.errors import Fault
 from adapter.flows import Received, Written
 from adapter.flows.audit_events import audit_event
-from adapter.mapping import Mapper, Permission, collection, searchset, transaction
+from adapter.mapping import Mapper, Package, Permission, collection, searchset, transaction
 from adapter.mapping.package import actor_keys
 from adapter.service.packages import entries_of, transaction_response
 from adapter.store import audit
@@ -66,6 +66,7 @@ def examples(release="R4"):
         **told(known),
         "koord-bundle-collection": collection(packages["offer"]),
         **exchanged(mapper, known["intervention"], release),
+        **message(packages["signal"], release),
         "koord-operation-outcome": operation_outcome([Fault("fhir.gc001", "Task.code")]),
     }
     if release == "R4":
@@ -111,6 +112,26 @@ def exchanged(mapper, intervention, release):
         "koord-bundle-transaction": sent,
         "koord-bundle-transaction-response": transaction_response(entries_of(sent), received),
         "koord-bundle-searchset": searchset([mapper.to_fhir(intervention)], "Task", release),
+    }
+
+
+def message(package, release):
+    """The signal as a message to Försäkringskassan, in the form that peers agree on; the adapter itself sends transactions."""
+    signal = package.resources[0]
+    sent_by = of_type(package, "Provenance")["agent"][-1]["who"]
+    header = {
+        "resourceType": "MessageHeader",
+        "id": NOTICE,
+        "meta": {"profile": [f"{PROFILES}koord-message-header"]},
+        "eventCoding": {"system": f"{CANONICAL}/CodeSystem/task-kind", "code": "fk-signal"},
+        "source": {"endpointUrl" if release == "R5" else "endpoint": "https://journal.region-a.example/fhir"},
+        "sender": sent_by,
+        "focus": [{"reference": f"Task/{signal['id']}"}],
+    }
+    packed = collection(Package((header, *package.resources)))
+    return {
+        "koord-message-header": header,
+        "koord-bundle-message": {**packed, "type": "message", "timestamp": "2025-03-10T09:00:00+01:00"},
     }
 
 
