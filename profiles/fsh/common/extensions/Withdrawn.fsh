@@ -1,11 +1,11 @@
 Extension: Withdrawn
 Id: withdrawn
 Title: "Withdrawn"
-Description: "When, by whom and why the consent was withdrawn; it holds no more from then on (HSLF-FS 2016:40 5 kap. 5 §)."
+Description: "When, by whom and why the consent was withdrawn; it holds no more from then on (HSLF-FS 2016:40 5 kap. 5 §). A reader may have the reason without the rest, or the rest without it."
 Context: Consent
 * extension contains
-    on 1..1 and
-    by 1..1 and
+    on 0..1 and
+    by 0..1 and
     reason 0..1
 * extension[on] insert Holds(dateTime)
 * extension[by] insert Holds(Coding)
