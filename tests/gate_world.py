@@ -17,18 +17,26 @@ from adapter.mapping import Mapper, Package
 from adapter.tables import load
 from adapter.wire import json as wire_json
 from adapter.wire import xml as wire_xml
+from adapter.wire.media import media_of
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 KEY = b"k" * 32
 OUTSIDE = ["arbetsgivare", "arbetsformedlingen", "kommun", "samordningsforbund"]
 SENT = ["forsakringskassan", *OUTSIDE, "vard", "patient"]
-FORMS = ["json", "xml"]
+FORMS = ["json", "xml", "json R5", "xml R5"]
+"""In which form and, where it is not R4, in which release something leaves."""
 slow = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=12)
 
 
 @cache
 def mapper():
-    return Mapper(load())
+    return Mapper(load(), load("R5"))
+
+
+def in_form(form):
+    """A form as a recipient has it."""
+    name, _, release = form.partition(" ")
+    return {"format": name, "release": release or "R4"}
 
 
 def gate(made_by=None, key=KEY):
@@ -61,8 +69,9 @@ def reason(*args, **kwargs) -> Reason:
 
 
 def resources(cleared):
-    reader = wire_json if cleared.content_type.endswith("json") else wire_xml
-    return [entry["resource"] for entry in reader.read(cleared.body)["entry"]]
+    media = media_of(cleared.content_type)
+    seen = wire_json.read(cleared.body) if media.form == "json" else wire_xml.read(cleared.body, release=media.release)
+    return [entry["resource"] for entry in seen["entry"]]
 
 
 def addressed_to(to):
@@ -89,6 +98,9 @@ def leaking(change):
     """A mapper whose rows write what they must not: ``change`` alters the resources that the real one made."""
 
     class Leaking(Mapper):
+        def of(self, release):
+            return Leaking(load(release))
+
         def to_fhir(self, *args, **kwargs):
             package = super().to_fhir(*args, **kwargs)
             changed = [copy.deepcopy(each) for each in package.resources]

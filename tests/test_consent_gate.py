@@ -42,6 +42,7 @@ from gate_world import (
     addressed_to,
     clear,
     gate,
+    in_form,
     leaking,
     mapper,
     put,
@@ -76,13 +77,13 @@ from adapter.wire import xml as wire_xml
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", SENT)
 def test_what_is_permitted_leaves_sealed_with_all_that_the_disclosure_entry_needs(kind, form):
-    to = recipient(kind, format=form)
+    to = recipient(kind, **in_form(form))
     for record in records_for(to):
         cleared = sent(record, to)
         verify(cleared)
         assert cleared.destination == to.destination
         assert (cleared.request_id, cleared.correlation_id, cleared.consent_version) == ("r-1", "c-1", 7)
-        assert cleared.content_type == f"application/fhir+{form}"
+        assert cleared.content_type == f"application/fhir+{form.replace(' R5', '; fhirVersion=5.0')}"
         assert cleared.records == ((f"{record.id.system}|{record.id.value}", 1),)
         assert {name.rpartition("|")[2] for name, _ in cleared.consent_versions} == {
             c.id.value for c in good_consents(to) if kind != "patient"
@@ -92,13 +93,14 @@ def test_what_is_permitted_leaves_sealed_with_all_that_the_disclosure_entry_need
         assert json.loads(cleared.explanation)["decision"] == "permit"
 
 
+@pytest.mark.parametrize("release", ["R4", "R5"])
 @pytest.mark.parametrize("kind", SENT)
 @slow
 @given(data=st.data())
-def test_any_record_gives_only_listed_elements_or_nothing(kind, data):
+def test_any_record_gives_only_listed_elements_or_nothing(kind, release, data):
     to, record = data.draw(_questions(kind))
-    result = clear(record, to)
-    listed = disclosure.load().of[kind].elements
+    result = clear(record, dataclasses.replace(to, release=release))
+    listed = disclosure.load().of[kind].most(release).elements
     if isinstance(result, Cleared):
         for resource in resources(result):
             assert {path.partition(".")[2] for path, _ in leaves(resource)} <= listed[resource["resourceType"]]
@@ -226,8 +228,8 @@ def read(records, to=None, **more):
 @pytest.mark.parametrize("form", FORMS)
 def test_one_record_is_read_as_its_focus_alone_under_the_id_that_was_asked_for(form):
     name = "6a4f2c0e-0b1b-4c39-9a64-b3f1f8f9e0a1"
-    found = read([intervention(met=(d.Meeting(actor=actor()),))], recipient("vard", format=form), ids=[name])
-    seen = (wire_json if form == "json" else wire_xml).read(found.body)
+    found = read([intervention(met=(d.Meeting(actor=actor()),))], recipient("vard", **in_form(form)), ids=[name])
+    seen = (wire_json if "json" in form else wire_xml).read(found.body)
     assert (seen["resourceType"], seen["id"]) == ("Task", name)
     assert seen["for"] == {
         "identifier": {"system": "http://electronichealth.se/identifier/personnummer", "value": PATIENT.number}
@@ -581,7 +583,7 @@ def receipt(to, notice_id="01a1fdfa-4600-79c7-92fa-5ddc2a339259"):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", [kind for kind in SENT if kind != "patient"])
 def test_a_receipt_goes_by_law_to_anyone_on_the_closed_list_with_the_notices_id_alone(kind, form):
-    cleared = receipt(recipient(kind, format=form))
+    cleared = receipt(recipient(kind, **in_form(form)))
     verify(cleared)
     assert (cleared.destination, cleared.request_id, cleared.correlation_id) == (f"to-{kind}", "r-1", "c-1")
     assert (cleared.records, cleared.consent_versions, cleared.categories) == ((), (), ())
@@ -726,7 +728,7 @@ def test_every_type_of_recipient_has_one_usual_purpose():
 @pytest.mark.parametrize("kind", SENT)
 def test_every_resource_for_an_outside_actor_and_no_other_is_marked_as_less_than_all(kind, form):
     marks = [{"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}]
-    to = recipient(kind, format=form)
+    to = recipient(kind, **in_form(form))
     for resource in resources(sent(records_for(to)[0], to)):
         assert resource.get("meta") == (None if kind in {"vard", "patient"} else {"tag": marks})
 
