@@ -107,11 +107,11 @@ BAD_INPUT = {
         ("wire.bom",), lambda: '<?xml version="1.0" encoding="UTF-16"?><Task/>'.encode("utf-16")
     ),
     "a Bundle of 50 000 wrong entries": Bad(
-        ("fhir.code", "fhir.missing"),
+        ("fhir.code", "fhir.invariant", "fhir.missing"),
         lambda: _filled(_BUNDLE[0], b'{"resource":{"resourceType":"Task","status":"x"}}', b",", _BUNDLE[1], 2_500_000),
     ),
     "a Bundle of 40 000 wrong entries, XML": Bad(
-        ("fhir.code",),
+        ("fhir.code", "fhir.invariant"),
         lambda: _filled(
             _XML_BUNDLE[0],
             b'<entry><resource><Task><status value="x"/><intent value="y"/></Task></resource></entry>',
@@ -142,7 +142,7 @@ BAD_INPUT = {
         lambda: _task(b'"note":[' + b",".join(b'{"x%d":1}' % n for n in range(30_000)) + b"]"),
     ),
     "30 000 dangling references": Bad(
-        ("fhir.dangling",),
+        ("fhir.dangling", "fhir.invariant"),
         lambda: _filled(
             _BUNDLE[0],
             b'{"resource":{"resourceType":"Task","status":"requested","intent":"order","for":{"reference":"urn:uuid:x"}}}',

@@ -23,9 +23,11 @@ def test_it_is_told_by_code_with_place_reason_and_what_to_do(tmp_path, name):
     path = tmp_path / "input"
     path.write_bytes(BAD_INPUT[name].make())
     faults = checked(str(path), BAR).faults
-    assert tuple(sorted({fault.code for fault in faults})) == BAD_INPUT[name].codes
-    assert len(faults) <= 1_000
-    for fault in faults:
+    told = [fault for fault in faults if fault.code != "fhir.more"]
+    assert tuple(sorted({fault.code for fault in told})) == BAD_INPUT[name].codes
+    assert len(told) <= 1_000
+    assert len(told) < 1_000 or faults != tuple(told)
+    for fault in told:
         assert fault.line or fault.where or fault.named  # of what is too long or too much, the limit
         assert fault.why or fault.code.startswith("cli.")
         assert fault.do("sv")
@@ -108,7 +110,8 @@ has = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (has + int(sys.argv[3]),) * 2)
 for bad in BAD_INPUT.values():
     open(sys.argv[2], "wb").write(bad.make())
-    assert tuple(sorted({fault.code for fault in checked(sys.argv[2], bar).faults})) == bad.codes
+    told = {fault.code for fault in checked(sys.argv[2], bar).faults} - {"fhir.more"}
+    assert tuple(sorted(told)) == bad.codes
 """
 
 

@@ -36,6 +36,9 @@ _CONDITIONAL: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?\S+")
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 MOST_FAULTS: Final = 1_000
 """Found on one walk; more are read by no one."""
+_MORE: Final = Fault(
+    "fhir.more", why="limit of this adapter", severity="information", named=(("limit", str(MOST_FAULTS)),)
+)
 _RESTFUL: Final = re.compile(r"(?P<base>https?://\S*)/[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
 
 
@@ -204,7 +207,7 @@ class Walk:
         that it is held to besides those that it names.
         """
         self._resource(resource, (None, self._type(resource)), within=None, bundle=None, asked=asked)
-        return self.faults
+        return [*self.faults, _MORE] if self._is_full else self.faults
 
     def _type(self, resource: Any) -> str:
         name = resource.get("resourceType") if isinstance(resource, dict) else None
