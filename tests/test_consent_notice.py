@@ -54,6 +54,7 @@ def test_a_notice_is_one_task_with_what_it_must_say_and_nothing_else(told):
     task = {
         "resourceType": "Task",
         "id": told.id,
+        "meta": {"profile": ["https://koord.example/fhir/StructureDefinition/koord-withdrawal-notice"]},
         "identifier": [{"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{told.id}"}],
         "status": "requested",
         "intent": "order",
@@ -129,7 +130,10 @@ def test_the_word_that_one_has_stopped_is_the_notices_task_completed_and_nothing
     made = notice.receipt(ID)
     [entry] = made["entry"]
     kept = ("resourceType", "id", "identifier", "intent", "code")
-    assert entry["resource"] == {name: task_of(TOLD)[name] for name in kept} | {"status": "completed"}
+    assert entry["resource"] == {name: task_of(TOLD)[name] for name in kept} | {
+        "meta": {"profile": ["https://koord.example/fhir/StructureDefinition/koord-withdrawal-receipt"]},
+        "status": "completed",
+    }
     assert entry["request"] == {"method": "PUT", "url": f"Task/{ID}"}
     assert notice.answers(entry["resource"])
     assert notice.id_in(entry["resource"]) == ID
@@ -328,7 +332,8 @@ def test_only_who_accepts_or_has_completed_has_stopped():
 
 def test_the_answer_is_the_same_task_completed():
     answered = notice.answered(task_of(TOLD))
-    assert answered == changed(TOLD, "status", "completed")
+    receipt = {"profile": ["https://koord.example/fhir/StructureDefinition/koord-withdrawal-receipt"]}
+    assert answered == changed(TOLD, "status", "completed") | {"meta": receipt}
     assert notice.answers(answered)
     assert not notice.answers(task_of(TOLD))
 

@@ -165,6 +165,7 @@ def test_an_entry_says_to_whom_and_when_and_what_on_which_consents_and_no_more(t
     assert set(entry) == {
         *(
             "resourceType",
+            "meta",
             "id",
             "extension",
             "identifier",

@@ -449,6 +449,7 @@ def test_a_notice_holds_what_is_listed_and_nothing_else(form, to, consents):
     consent = (consents or [INTERVENTIONS])[0]["id"]["value"]
     assert told == {
         "id": only.task["id"],
+        "meta.profile": "https://koord.example/fhir/StructureDefinition/koord-withdrawal-notice",
         "identifier.system": "urn:ietf:rfc:3986",
         "identifier.value": f"urn:uuid:{only.task['id']}",
         "status": "requested",

@@ -15,14 +15,15 @@ from typing import Final, Literal
 from adapter.consent.disclosure import AllowList
 from adapter.domain import BusinessId, Category, PersonIdentity
 from adapter.mapping import Package, Resource, transaction
+from adapter.profiles import EXTENSION
 from adapter.sweden import HsaId, OrganisationNumber, identifier_systems
 
 Status = Literal["preparation", "completed", "not-done", "unknown"]
 
 _URN: Final = "urn:ietf:rfc:3986"
 _CATEGORY: Final = "https://koord.example/fhir/CodeSystem/information-category"
-_VERSION: Final = "https://koord.example/fhir/StructureDefinition/version"
-_UNIT: Final = "https://koord.example/fhir/StructureDefinition/care-unit"
+_VERSION: Final = f"{EXTENSION}version"
+_UNIT: Final = f"{EXTENSION}care-unit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ ENTRY: Final = AllowList(
         "Communication": frozenset(
             {
                 "id",
+                "meta.profile",
                 "identifier.system",
                 "identifier.value",
                 "status",
@@ -83,6 +85,7 @@ ENTRY: Final = AllowList(
     values={
         "Bundle.type": frozenset({"transaction"}),
         "Bundle.entry.request.method": frozenset({"PUT"}),
+        "Communication.meta.profile": frozenset({"https://koord.example/fhir/StructureDefinition/koord-journal-entry"}),
         "Communication.identifier.system": frozenset({"urn:ietf:rfc:3986"}),
         "Communication.status": frozenset({"preparation", "completed", "not-done", "unknown"}),
         "Communication.category.coding.system": frozenset(
@@ -107,6 +110,7 @@ def bundle(handout: Handout, status: Status, at: datetime | None, logical_id: st
     communication: Resource = {
         "resourceType": "Communication",
         "id": logical_id,
+        "meta": {"profile": [f"{EXTENSION}koord-journal-entry"]},
         "extension": [{"url": _UNIT, "valueReference": _organisation(handout.unit)}] if handout.unit else [],
         "identifier": [{"system": _URN, "value": f"urn:uuid:{handout.message_id}"}],
         "status": status,

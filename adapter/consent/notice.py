@@ -19,6 +19,7 @@ from adapter.dates import Moment
 from adapter.domain import BusinessId
 from adapter.errors import Fault, Invalid
 from adapter.mapping import Package, Resource, transaction
+from adapter.profiles import EXTENSION
 
 CODE: Final = "samtycke-aterkallat"
 """The code of a notice among kinds of Task (mappings/codes/task-kind.toml)."""
@@ -26,11 +27,22 @@ _URN: Final = "urn:ietf:rfc:3986"
 _UUID: Final = "urn:uuid:"
 _KIND: Final = {"system": "https://koord.example/fhir/CodeSystem/task-kind", "code": CODE}
 _INPUT: Final = {"system": "https://koord.example/fhir/CodeSystem/task-input", "code": "sluta-anvanda"}
+_NOTICE: Final = f"{EXTENSION}koord-withdrawal-notice"
+_RECEIPT: Final = f"{EXTENSION}koord-withdrawal-receipt"
 _ANSWERS: Final = frozenset({"accepted", "completed"})
 
 _TRANSACTION: Final = frozenset({"type", "entry.fullUrl", "entry.request.method", "entry.request.url"})
 _TASK: Final = frozenset(
-    {"id", "identifier.system", "identifier.value", "status", "intent", "code.coding.system", "code.coding.code"}
+    {
+        "id",
+        "meta.profile",
+        "identifier.system",
+        "identifier.value",
+        "status",
+        "intent",
+        "code.coding.system",
+        "code.coding.code",
+    }
 )
 _VALUES: Final = {
     "Bundle.type": frozenset({"transaction"}),
@@ -61,6 +73,7 @@ NOTICE: Final = AllowList(
     },
     values=_VALUES
     | {
+        "Task.meta.profile": frozenset({"https://koord.example/fhir/StructureDefinition/koord-withdrawal-notice"}),
         "Task.status": frozenset({"requested"}),
         "Task.focus.type": frozenset({"Consent"}),
         "Task.input.type.coding.system": frozenset({"https://koord.example/fhir/CodeSystem/task-input"}),
@@ -72,7 +85,11 @@ NOTICE: Final = AllowList(
 RECEIPT: Final = AllowList(
     recipient="receipt",
     elements={"Bundle": _TRANSACTION, "Task": _TASK},
-    values=_VALUES | {"Task.status": frozenset({"completed"})},
+    values=_VALUES
+    | {
+        "Task.meta.profile": frozenset({"https://koord.example/fhir/StructureDefinition/koord-withdrawal-receipt"}),
+        "Task.status": frozenset({"completed"}),
+    },
 )
 """All that may stand in the word that one has stopped."""
 
@@ -94,7 +111,7 @@ def bundle(notice: Notice) -> Resource:
     """The notice as a transaction of one Task: a repeat does no harm on any server."""
     at = notice.ordered_at.astimezone(UTC).replace(microsecond=0)
     task = {
-        **_task(notice.id, "requested"),
+        **_task(notice.id, "requested", _NOTICE),
         "focus": _logical("Consent", notice.consent),
         "authoredOn": at.isoformat(),
         "input": [
@@ -107,13 +124,14 @@ def bundle(notice: Notice) -> Resource:
 
 def receipt(notice_id: str) -> Resource:
     """The word of the one who was told that it has stopped: the notice's Task, completed, as a transaction."""
-    return transaction(Package((_task(notice_id, "completed"),)))
+    return transaction(Package((_task(notice_id, "completed", _RECEIPT),)))
 
 
-def _task(notice_id: str, status: str) -> Resource:
+def _task(notice_id: str, status: str, profile: str) -> Resource:
     return {
         "resourceType": "Task",
         "id": notice_id,
+        "meta": {"profile": [profile]},
         "identifier": [{"system": _URN, "value": f"{_UUID}{notice_id}"}],
         "status": status,
         "intent": "order",
@@ -152,7 +170,7 @@ def answers(task: Mapping[str, Any]) -> bool:
 
 def answered(task: Resource) -> Resource:
     """What a recipient answers when it has stopped: the same Task, completed."""
-    return {**task, "status": "completed"}
+    return {**task, "meta": {"profile": [_RECEIPT]}, "status": "completed"}
 
 
 def id_in(task: Mapping[str, Any]) -> str:

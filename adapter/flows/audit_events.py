@@ -25,7 +25,7 @@ from adapter.store.audit import Written
 from adapter.store.disclosures import Entered
 from adapter.store.records import RecordRef
 from adapter.sweden import HsaId, identifier_systems
-from adapter.tables import CANONICAL, load
+from adapter.tables import CANONICAL, EXTENSION, load
 
 Json = dict[str, Any]
 
@@ -100,6 +100,7 @@ def audit_event(tx: Transaction, written: Written, settings: Settings) -> Json:
     event: Json = {
         "resourceType": "AuditEvent",
         "id": str(uuid5(NAMESPACE_URL, f"{settings.server.base_url}/audit/{written.sequence}")),
+        "meta": {"profile": [f"{EXTENSION}koord-audit-event"]},
         "type": kind.type,
         "subtype": [*kind.subtypes, _coding(EVENTS, entry.event)],
         "action": kind.action,
@@ -113,7 +114,7 @@ def audit_event(tx: Transaction, written: Written, settings: Settings) -> Json:
         },
     }
     if kind.profile:
-        event["meta"] = {"profile": [f"{_BALP}/StructureDefinition/IHE.BasicAudit.{kind.profile}"]}
+        event["meta"]["profile"].append(f"{_BALP}/StructureDefinition/IHE.BasicAudit.{kind.profile}")
     if kind is _DENIED:
         event["outcomeDesc"] = _WITHHELD
     if entered:

@@ -87,11 +87,13 @@ async def receive(  # noqa: PLR0913  named by the caller
     The Task of a notice, from a peer: its own notice, kept for the local system, or its word on one of ours. Gives the id of
     the notice, what it says beyond a notice, and whether this request has been taken before.
 
+    A notice that breaks only the profile that it names is acted on: what must stop does not wait for a better text.
+
     Raises:
         Invalid: it is not FHIR, or does not say what a notice must. Conflict: ``store.unknown-withdrawal``: a word on a
             notice that this peer was never sent, or another body under the same request id.
     """
-    faults = errors(validate(body, release))
+    faults = [fault for fault in errors(validate(body, release)) if not fault.profile]
     if faults:
         raise Invalid(faults)
     notice_id = notices.id_in(task)
