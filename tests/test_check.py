@@ -284,7 +284,7 @@ def test_check_gives_an_operation_outcome_that_is_valid(run):
 def test_the_issues_of_several_files_name_their_file(run):
     issues = run("check", BROKEN, INTERVENTION, "none", "--format", "outcome").json()["issue"]
     assert [issue["diagnostics"].partition(": ")[0] for issue in issues] == [str(BROKEN)] * 4 + ["none"]
-    assert "Line 3, column 3, /status. R4 Task.status" in issues[0]["diagnostics"]
+    assert "Line 3, column 3, /status. [R4 Task.status required binding] Use" in issues[0]["diagnostics"]
 
 
 # for test runners

@@ -22,11 +22,12 @@ def operation_outcome(faults: Iterable[Fault], language: Language = "en") -> dic
 
 def _issue(fault: Fault, language: Language) -> dict[str, Any]:
     text = fault.says(language)
+    reason = f"[{fault.reason}]" if fault.reason else ""
     issue: dict[str, Any] = {
         "severity": fault.severity,
         "code": fault.entry.issue,
         "details": {"coding": [{"system": FAULT_SYSTEM, "code": f"{_origin(fault)}_{fault.code}"}], "text": text},
-        "diagnostics": " ".join(part for part in (_place(fault), fault.reason, fault.do(language)) if part),
+        "diagnostics": " ".join(part for part in (_place(fault), reason, fault.do(language)) if part),
     }
     if fault.where:
         issue["expression"] = [fault.where]
