@@ -27,10 +27,8 @@ _ANY: Final = cast(
 
 
 def resources(release: str) -> dict[str, Json]:
-    """File name → resource. The server speaks R4."""
-    if release != "r4":
-        return {}
-    told = capability_statement(_ANY)
+    """File name → resource, for ``r4`` or ``r5``."""
+    told = capability_statement(_ANY, "R4" if release == "r4" else "R5")
     (rest,) = told["rest"]
     statement = {
         "resourceType": told["resourceType"],
