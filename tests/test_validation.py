@@ -77,6 +77,7 @@ def told(resource, **options):
     [
         task(),
         task(_status={"extension": [{"url": "urn:u", "valueCode": "x"}]}),
+        task(input=[{"type": {"text": "a"}, "valueAttachment": {"contentType": "text/plain", "data": data, "size": size}} for data, size in (("QUJD", 3), ("QUI=", 2), ("QQ ==", 1))]),
         {"resourceType": "Communication", "status": "completed", "payload": [{"_contentString": {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]}}]},
         task(executionPeriod={"start": "2026-02", "end": "2026-03-01"}, authoredOn="2024-02-29", lastModified="2026-10-25T02:30:00.5+01:00"),
         task(input=[{"type": {"text": "a"}, "_valueString": {"extension": [{"url": "urn:u", "valueBoolean": False}]}}]),
@@ -90,7 +91,7 @@ def told(resource, **options):
         {"resourceType": "Condition", "subject": PERSON, "clinicalStatus": {"coding": [{"system": "x", "code": "y"}, {"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]}},
         {"resourceType": "Patient", "text": {"status": "generated", "div": f"<div {XHTML}><p class='a'>å &amp; &#229;<br/></p></div>"}},
     ],
-    ids=range(15),
+    ids=range(16),
 )  # fmt: skip
 def test_what_is_right_is_not_complained_of(resource):
     assert errors(validate(resource)) == []
@@ -112,6 +113,9 @@ PLANTED = {
     "canonical that is relative": (task(instantiatesCanonical="PlanDefinition/1"), ("fhir.format", "Task.instantiatesCanonical")),
     "UUID in capitals": (task(instantiatesUri="urn:uuid:C757873D-EC9A-4326-A141-556F43239520"), ("fhir.format", "Task.instantiatesUri")),
     "OID with a leading zero": (task(instantiatesUri="urn:oid:1.02"), ("fhir.format", "Task.instantiatesUri")),
+    "identifier whose system is no address": (task(identifier=[{"system": "personnummer", "value": "x"}]), ("fhir.invariant", "Task.identifier[0]")),
+    "unit whose system is no address": (task(input=[{"type": {"text": "a"}, "valueQuantity": {"value": 1, "system": "ucum", "code": "d"}}]), ("fhir.invariant", "Task.input[0].value")),
+    "size that is not that of the data": (task(input=[{"type": {"text": "a"}, "valueAttachment": {"contentType": "text/plain", "data": "QUJD", "size": 4}}]), ("fhir.invariant", "Task.input[0].value")),
     "missing choice": (task(input=[{"type": {"text": "a"}}]), ("fhir.missing", "Task.input[0].value")),
     "two values of a choice": (task(input=[{"type": {"text": "a"}, "valueString": "a", "valueCode": "a"}]), ("fhir.choice", "Task.input[0].value")),
     "code outside a required value set": (task(status="started"), ("fhir.code", "Task.status")),

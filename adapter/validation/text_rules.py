@@ -17,8 +17,25 @@ _FULL_URL_OPTIONAL: Final = frozenset({"transaction", "transaction-response", "b
 _RESTFUL: Final = re.compile(r"https?://\S*/[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
 
 
+def _absolute(value: object) -> bool:
+    return not isinstance(value, str) or _ABSOLUTE.fullmatch(value) is not None
+
+
+def _absolute_system(o: Json) -> bool:
+    return _absolute(o.get("system"))
+
+
 def _uri_identifier(o: Json) -> bool:
-    return o.get("system") != "urn:ietf:rfc:3986" or _ABSOLUTE.fullmatch(str(o.get("value", "x:y"))) is not None
+    return o.get("system") != "urn:ietf:rfc:3986" or _absolute(o.get("value"))
+
+
+def _size_of_data(o: Json) -> bool:
+    """The size is that of the data before they were written in base 64, where both are there."""
+    data, size = o.get("data"), o.get("size")
+    if not isinstance(data, str) or not isinstance(size, int):
+        return True
+    letters = len("".join(data.split()).rstrip("="))
+    return size == letters * 3 // 4
 
 
 def _contained_once(o: Json) -> bool:
@@ -52,10 +69,15 @@ def _entry_is_itself(o: Json) -> bool:
 
 
 TEXT_RULES: Final[Mapping[str, tuple[tuple[str, Holds], ...]]] = {
+    "Attachment": (("datatypes.html#Attachment.size", _size_of_data),),
     "Bundle": (("bundle.html#bundle-unique", _entries_located),),
     "Bundle.entry": (("bundle.html#fullUrl", _entry_is_itself),),
     "DomainResource": (("references.html#contained", _contained_once),),
-    "Identifier": (("datatypes.html#Identifier.system", _uri_identifier),),
+    "Identifier": (
+        ("datatypes.html#Identifier.system", _absolute_system),
+        ("datatypes.html#Identifier.system", _uri_identifier),
+    ),
     "Meta": (("resource.html#Meta", _tags_once),),
+    "Quantity": (("datatypes.html#Quantity.system", _absolute_system),),
 }
 """Shape → page of the specification and what must hold; a rule of DomainResource holds for every resource made from it."""
