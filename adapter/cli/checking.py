@@ -16,6 +16,7 @@ from adapter.errors import AdapterError, Fault, Invalid
 
 if TYPE_CHECKING:
     from adapter.cli.report import Checked
+    from adapter.definitions import Release
     from adapter.sweden import Mode
 
 Form = Literal["text", "json", "outcome", "junit", "sarif"]
@@ -29,6 +30,7 @@ class Bar:
     profiles: tuple[str, ...]
     packages: tuple[Path, ...]
     mode: Mode
+    release: Release = "R4"
 
     def faults(self, resource: dict[str, Any]) -> list[Fault]:
         """
@@ -43,8 +45,8 @@ class Bar:
         if set(self.rules) - set(RULES):
             raise click.BadParameter(f"one of {', '.join(RULES)}", param_hint="--rule")
         rules = dict.fromkeys(["koord-gc001", *self.rules])
-        found = validate(resource, rules=rules, profiles=self.profiles, packages=self.packages)
-        diagnoses = (each for each in diagnosis_content(resource) if _in_intervention(resource, each))
+        found = validate(resource, self.release, rules=rules, profiles=self.profiles, packages=self.packages)
+        diagnoses = (each for each in diagnosis_content(resource, self.release) if _in_intervention(resource, each))
         return list(dict.fromkeys([*found, *diagnoses]))
 
 
@@ -73,6 +75,7 @@ class Bar:
     help="The unpacked folder of a FHIR package: its profiles are known besides ours.",
 )
 @click.option("--strict", is_flag=True, help="A warning is a finding too.")
+@click.option("--release", type=click.Choice(["R4", "R5"]), default="R4", help="The release of FHIR; R4 if left out.")
 @test_identities
 def check(  # noqa: PLR0913, PLR0917  one for each option
     files: tuple[str, ...],
@@ -80,6 +83,7 @@ def check(  # noqa: PLR0913, PLR0917  one for each option
     rules: tuple[str, ...],
     profiles: tuple[str, ...],
     packages: tuple[Path, ...],
+    release: Release,
     mode: Mode,
     *,
     strict: bool,
@@ -88,10 +92,10 @@ def check(  # noqa: PLR0913, PLR0917  one for each option
     Find every fault in records and FHIR resources.
 
     Each with its place (FHIRPath, JSON pointer, line and column), stable code, rule, and what to do. Ends with 1 if something
-    is wrong. FHIR is held to R4, to the profiles that it names as far as they are known, and interventions to koord-gc001 and
-    koord-no-diagnosis; RULE is one of these or koord-subject.
+    is wrong. FHIR is held to its release, to the profiles that it names as far as they are known, and interventions to
+    koord-gc001 and koord-no-diagnosis; RULE is one of these or koord-subject.
     """
-    bar = Bar(rules, profiles, packages, mode)
+    bar = Bar(rules, profiles, packages, mode, release)
     found = [checked(name, bar) for name in files]
     _put(found, form, strict=strict)
     every = [fault for each in found for fault in each.faults]
@@ -109,7 +113,7 @@ def checked(name: str, bar: Bar) -> Checked:
     from adapter.cli.report import Checked
 
     try:
-        content = reading.read(name)
+        content = reading.read(name, release=bar.release)
     except AdapterError as error:
         return Checked(name, error.faults)
     found = content.placed(bar.faults(content.value)) if content.is_fhir else _record_faults(content, bar.mode)

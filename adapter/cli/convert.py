@@ -15,6 +15,7 @@ from adapter.errors import AdapterError, Fault, Invalid
 
 if TYPE_CHECKING:
     from adapter.consent.policy import Recipient
+    from adapter.definitions import Release
     from adapter.domain import Block, Consent, Purpose, Record
     from adapter.mapping import Mapper
     from adapter.sweden import Mode
@@ -24,34 +25,48 @@ Form = Literal["json", "xml"]
 _format = click.option(
     "--format", "form", type=click.Choice(["json", "xml"]), default="json", help="Of the FHIR that is written."
 )
+_RELEASES = click.Choice(["R4", "R5"])
 
 
 @click.command("map", cls=Command)
 @click.argument("file")
 @_format
+@click.option("--release", type=_RELEASES, help="Of the FHIR that is written; FHIR becomes FHIR if it is given.")
+@click.option("--from", "source", type=_RELEASES, help="Of the FHIR in FILE; the other one than --release, else R4.")
 @test_identities
 @click.option("--trace", is_flag=True, help="Show instead which row of the tables carries which field where.")
 @click.option("--json", "as_json", is_flag=True, help="The trace as JSON.")
-def map_(file: str, form: Form, mode: Mode, *, trace: bool, as_json: bool) -> int:
+def map_(  # noqa: PLR0913  one for each option
+    file: str,
+    form: Form,
+    release: Release | None,
+    source: Release | None,
+    mode: Mode,
+    *,
+    trace: bool,
+    as_json: bool,
+) -> int:
     """
-    Turn records into FHIR, or FHIR into records.
+    Turn records into FHIR, FHIR into records, or FHIR of one release into that of another.
 
     FILE, or - for standard input, is JSON or XML: a record, a list of records, a submission, or a FHIR resource or
     Bundle. Records become a collection Bundle. One record comes back as an object, several as a list; what the records
-    cannot hold is named on standard error.
+    cannot hold, and what the release cannot hold of them, is named on standard error.
     """
     from adapter.domain import written_record
 
-    content = reading.read(file)
-    mapper = _mapper()
-    records = _records(content, mapper, mode)
+    content = reading.read(file, release=source or ("R4" if release in {None, "R5"} else "R5"))
+    both = _mapper()
+    records = _records(content, both.of(content.release), mode)
+    mapper = both.of(release or "R4")
     if trace:
         put_rows(_trace(mapper, records), as_json=as_json)
-    elif content.is_fhir:
+    elif content.is_fhir and release is None:
         documents = [written_record(record) for record in records]
         put_json(documents if len(documents) > 1 else documents[0])
     else:
-        _put_fhir(_collection(mapper, records), form)
+        say([fault for record in records for fault in mapper.narrowed(record)])
+        _put_fhir(_collection(mapper, records), form, mapper.tables.release)
     return OK
 
 
@@ -69,6 +84,7 @@ def map_(file: str, form: Form, mode: Mode, *, trace: bool, as_json: bool) -> in
 @click.option("--at", metavar="TIME", help="A day, or a time with offset; now if left out.")
 @click.option("--purpose", help="The usual one of the recipient's type if left out.")
 @_format
+@click.option("--release", type=_RELEASES, default="R4", help="Of the FHIR that is written; R4 if left out.")
 @test_identities
 @click.option("--explain", is_flag=True, help="Show instead why: the rules, what is left out, what would change it.")
 @click.option("--json", "as_json", is_flag=True, help="The explanation as JSON.")
@@ -79,6 +95,7 @@ def filter_(  # noqa: PLR0913, PLR0917  one for each option
     at: str | None,
     purpose: str | None,
     form: Form,
+    release: Release,
     mode: Mode,
     *,
     explain: bool,
@@ -101,7 +118,7 @@ def filter_(  # noqa: PLR0913, PLR0917  one for each option
     for record in records:
         result = preview(
             record,
-            recipient=_recipient(to, record, form),
+            recipient=replace(_recipient(to, record, form), release=release),
             consents=permits,
             foreign=foreign,
             at=when,
@@ -122,7 +139,7 @@ def _mapper() -> Mapper:
     from adapter.mapping import Mapper
     from adapter.tables import load
 
-    return Mapper(load())
+    return Mapper(load(), load("R5"))
 
 
 def _records(content: Content, mapper: Mapper, mode: Mode) -> Sequence[Record]:
@@ -133,7 +150,7 @@ def _records(content: Content, mapper: Mapper, mode: Mode) -> Sequence[Record]:
         return records
     from adapter.validation import validate
 
-    faults = [fault for fault in validate(content.value) if fault.severity == "error"]
+    faults = [fault for fault in validate(content.value, content.release) if fault.severity == "error"]
     if faults:
         raise Invalid(content.placed(faults))
     try:
@@ -161,13 +178,13 @@ def _collection(mapper: Mapper, records: Sequence[Record]) -> dict[str, Any]:
     return collection(mapper.to_fhir_together(records))
 
 
-def _put_fhir(resource: dict[str, Any], form: Form) -> None:
+def _put_fhir(resource: dict[str, Any], form: Form, release: Release) -> None:
     if form == "json":
         put_json(resource)
         return
     from adapter.wire import xml
 
-    put(xml.write(resource) + b"\n")
+    put(xml.write(resource, release=release) + b"\n")
 
 
 def _permits(content: Content, mapper: Mapper, mode: Mode) -> tuple[list[Consent | Block], list[dict[str, Any]]]:

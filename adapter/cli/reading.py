@@ -13,6 +13,7 @@ from adapter.errors import AdapterError, Fault, Invalid, Unreadable
 from adapter.wire import LIMITS
 
 if TYPE_CHECKING:
+    from adapter.definitions import Release
     from adapter.domain import Record
     from adapter.sweden import Mode
 
@@ -23,7 +24,7 @@ STDIN: Final = "-"
 class Content:
     """
     One input. ``records``: the documents in it, each with its place (``""``, ``[2]``, ``records[0]``); empty if it is FHIR.
-    ``value`` is the whole of it.
+    ``value`` is the whole of it; ``release``: of its FHIR.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Content:
     value: Any
     is_fhir: bool
     records: tuple[tuple[str, Any], ...] = ()
+    release: Release = "R4"
 
     @property
     def is_submission(self) -> bool:
@@ -45,7 +47,7 @@ class Content:
 
         kind, entries = self.value["resourceType"], self.value.get("entry")
         numbers = range(len(entries)) if kind == "Bundle" and isinstance(entries, list) else ()
-        known = kind if kind in definitions().resource_names else ""
+        known = kind if kind in definitions(self.release).resource_names else ""
         return (known, *(f"Bundle.entry[{n}].resource" for n in numbers if _type(entries[n])))
 
     def placed(self, faults: Iterable[Fault]) -> list[Fault]:
@@ -75,9 +77,9 @@ class Content:
         return ["entry", numbers[0], "resource", *path[1:]] if len(numbers) == 1 else None
 
 
-def read(name: str, *, may_be_empty: bool = False) -> Content:
+def read(name: str, *, release: Release = "R4", may_be_empty: bool = False) -> Content:
     """
-    Read a file, or standard input for ``-``. ``may_be_empty`` accepts no records at all.
+    Read a file, or standard input for ``-``. ``release``: of the FHIR in it. ``may_be_empty`` accepts no records at all.
 
     Raises:
         Unreadable: it is not there, not readable, or not the JSON or XML that is accepted (with line and column).
@@ -87,12 +89,12 @@ def read(name: str, *, may_be_empty: bool = False) -> Content:
     if data.lstrip()[:1] == b"<":
         from adapter.wire import xml
 
-        return Content(name, data, xml.read(data), is_fhir=True)
+        return Content(name, data, xml.read(data, release=release), is_fhir=True, release=release)
     from adapter.wire import json
 
     value = json.read(data)
     is_fhir = isinstance(value, dict) and isinstance(value.get("resourceType"), str)
-    content = Content(name, data, value, is_fhir, () if is_fhir else _documents(value))
+    content = Content(name, data, value, is_fhir, () if is_fhir else _documents(value), release)
     asks = content.is_submission and (value.get("send") or value.get("consents"))
     if not (is_fhir or content.records or asks or may_be_empty):
         raise Invalid(content.placed([Fault("cli.no-records", "records" if isinstance(value, dict) else "")]))
