@@ -1,4 +1,4 @@
-"""The examples of the profiles: made by the product, one for each profile, and valid."""
+"""The examples of the profiles: made by the product, one for each profile, and valid; as is whatever else it makes of records."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from profile_examples import FOLDER, PROFILES, files
+from strategies import HSA_IDS, ORGANISATIONS, records
 
+from adapter.consent.disclosure import load as disclosures
+from adapter.domain import Category
+from adapter.mapping import Mapper, Permission, collection, transaction
+from adapter.mapping.package import actor_keys
+from adapter.tables import load
 from adapter.validation import validate
 
 GENERATED = Path(__file__).parents[1] / "profiles" / "generated"
@@ -58,3 +66,33 @@ def test_what_must_fail_fails_its_invariant_and_nothing_else(resource, folder, r
     found = errors(resource, "R4")
     assert found
     assert all(key in fault.why for fault in found), found
+
+
+MAPPERS = {release: Mapper(load(release)) for release in ("R4", "R5")}
+
+
+@pytest.mark.parametrize("release", MAPPERS)
+@given(record=records())
+def test_every_record_holds_to_the_profiles_that_its_resources_claim(release, record):
+    made = collection(MAPPERS[release].to_fhir(record))
+    assert all(entry["resource"]["meta"]["profile"] for entry in made["entry"])
+    assert errors(made, release) == []
+
+
+@st.composite
+def permissions(draw, kind):
+    """What a consent may leave of the most that a type of recipient gets of a kind of record; the patient gets all of it."""
+    tables = disclosures().of
+    name = draw(st.sampled_from(sorted(name for name, most in tables.items() if kind in most.records)))
+    most = tables[name]
+    others = st.sets(st.sampled_from(sorted(most.categories - {Category.ADMINISTRATIVE})))
+    categories = most.categories if name == "patient" else draw(others) | {Category.ADMINISTRATIVE}
+    keys = actor_keys(draw(st.sampled_from(ORGANISATIONS)), draw(st.sampled_from(HSA_IDS)))
+    return Permission(frozenset(categories), keys if most.addressed else None)
+
+
+@pytest.mark.parametrize("release", MAPPERS)
+@given(record=records(), data=st.data())
+def test_what_is_left_of_a_record_for_a_recipient_holds_to_the_same_profiles(release, record, data):
+    permission = data.draw(permissions(type(record).__name__))
+    assert errors(transaction(MAPPERS[release].to_fhir(record, permission=permission)), release) == []
