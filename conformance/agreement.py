@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,12 +26,9 @@ from mutate import KINDS, KNOWN, Mutant, Place, added, mutant, places
 from adapter.errors import Fault
 
 Json = dict[str, Any]
-THIN = {
-    "blank text": 4,
-    "control character": 4,
-    "reference that is none, or leads nowhere": 2,
-    "declared type of a reference": 2,
-}
+THIN = dict.fromkeys(
+    ("blank text", "control character", "reference that is none, or leads nowhere", "declared type of a reference"), 4
+)
 """Kinds that say little, or the same each time, come so many times more seldom than the others."""
 POOL = 12
 """Resources of a profile that are mutated: those that have elements which smaller ones do not have."""
@@ -77,23 +75,30 @@ def argued(section: str) -> tuple[Argued, ...]:
 
 
 def mutants(pool: Iterable[Json], count: int) -> Iterator[tuple[str, Mutant]]:
-    """About so many mutants of the resources that claim our profiles, each element of each snapshot in turn."""
+    """So many mutants of the resources that claim our profiles: one for each element of each snapshot in turn, and again."""
     random = Random(SEED)
     of_profile = _by_profile(pool)
-    asked = [(profile, facts) for profile in _profiles() for facts in profile["snapshot"]["element"][1:]]
+    asked = [
+        (profile["id"], facts, found)
+        for profile in _profiles()
+        for facts in profile["snapshot"]["element"][1:]
+        if (found := list(_places(profile, facts, of_profile[profile["url"]], random)))
+    ]
     used: Counter[str] = Counter()
-    each = max(1, round(count / len(asked)))
-    for number, (profile, facts) in enumerate(asked):
-        found = list(_places(profile, facts, of_profile[profile["url"]], random))
-        made = 0
-        for kind in sorted(KINDS, key=lambda kind: (used[kind], random.random())) if found else ():
-            one = mutant(kind, random.choice(found), facts, random)
-            if one is not None:
-                used[kind] += THIN.get(kind, 1)
-                made += 1
-                yield f"mutant/{profile['id']}-{number}-{made}", one
-            if made == each:
-                break
+    for number, (name, facts, found) in zip(range(count), cycle(asked), strict=False):
+        made = _next(found, facts, used, random)
+        if made is not None:
+            yield f"mutant/{name}-{number}", made
+
+
+def _next(found: list[Place], facts: Json, used: Counter[str], random: Random) -> Mutant | None:
+    """A mutant at one of the places, of the kind that was used least among those that work there."""
+    for kind in sorted(KINDS, key=lambda kind: (used[kind], random.random())):
+        made = mutant(kind, random.choice(found), facts, random)
+        if made is not None:
+            used[kind] += THIN.get(kind, 1)
+            return made
+    return None
 
 
 def _profiles() -> list[Json]:
@@ -181,10 +186,12 @@ def compared(kinds: Mapping[str, str], ours: Mapping[str, list[Fault]], theirs: 
         verdict = theirs[name]
         outcome = _OUTCOMES[bool(ours[name]), verdict.rejects]
         if outcome == "ours":
-            needed = _argue(table, f"{name} ({kind})", _ours(ours[name]), argued("rejects"), verdict.warnings)
+            told = [(identity, f"{text} ({kind})") for identity, text in _ours(ours[name])]
+            needed = _argue(table, name, told, argued("rejects"), verdict.warnings)
             outcome = "warned" if needed and all(each.warned for each in needed) else outcome
         elif outcome == "theirs":
-            _argue(table, f"{name} ({kind})", _theirs(verdict), argued("accepts"))
+            told = [(identity, f"{text} ({kind})") for identity, text in _theirs(verdict)]
+            _argue(table, name, told, argued("accepts"))
         table.rows[kind][outcome] += 1
     return table
 

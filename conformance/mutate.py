@@ -322,7 +322,7 @@ def _reference_type(at: At) -> bool:
 
 
 def _reference_form(at: At) -> bool:
-    wrong = at.random.choice(["the region", "Organisation/1", "Patient/å", "/Patient/1", "patient/1", "#missing", "#"])
+    wrong = at.random.choice(["the region", "a b", "#missing", "#", "Patient/1 ", "Organisation/1", "/Patient/1"])
     return at.element.type == "Reference" and isinstance(at.first, dict) and at.put(at.first | {"reference": wrong})
 
 

@@ -8,27 +8,32 @@ Ends with 1 if anything differs that ``argued.toml`` does not argue, or if the n
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import agreement
 import cases
+import corpora
 import java
 import packages
+import speed
 from lxml import etree
+from mutate import Mutant
 
 from adapter.validation import errors, validate
 from adapter.wire import json as wire
 from adapter.wire import xml
 
-ROOT = Path(__file__).parent.parent
+HERE = Path(__file__).parent
+ROOT = HERE.parent
 CACHE = ROOT / ".cache" / "conformance"
 DOCS = ROOT / "docs" / "conformance.md"
 FULL = bool(os.environ.get("FULL"))
@@ -47,6 +52,7 @@ class Run:
     def __init__(self) -> None:
         self.wrong: list[str] = []
         self.numbers: list[str] = []
+        self.tables: list[str] = []
 
     @contextmanager
     def step(self, name: str) -> Any:
@@ -65,16 +71,23 @@ class Run:
 def main() -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     run = Run()
-    with run.step("jars and packages"), ThreadPoolExecutor() as pool:
-        hapi, hl7 = pool.map(lambda name: java.engine(name, CACHE), ("hapi", "hl7"))
+    with run.step("jars and packages"):
+        hapi, hl7 = (java.engine(name, CACHE) for name in ("hapi", "hl7"))
         home = packages.home(CACHE)
+        examples, expansions = (packages.from_npm(name, CACHE) for name in packages.FROM_NPM)
         ours = {release: packages.ours(release, CACHE) for release in ("R4", "R5")}
     with run.step("cases"):
         sent, sent_r5 = cases.sent(GENERATED), cases.sent_r5(GENERATED_R5)
         mutants = dict(agreement.mutants(_resources(sent.values()), MUTANTS))
+        mutants |= {f"official/{n}": Mutant("HL7's own example", n, each) for n, each in corpora.of_our_types(examples)}
         found = {name: errors(validate(case)) for name, case in sent.items()}
         found |= {name: errors(validate(each.resource)) for name, each in mutants.items()}
         run.wrong += [f"we reject {name}: {found[name][0]}" for name in sent if found[name]]
+        run.wrong += [
+            f"{name} comes back changed"
+            for name, each in mutants.items()
+            if name.startswith("official/") and not corpora.comes_back(each.resource)
+        ]
     with run.step("schemas: every XML that is sent"):
         _schemas(run, packages.schema_r4(hapi.jars, CACHE), sent, "R4")
         _schemas(run, packages.schema_r5(), sent_r5, "R5")
@@ -87,11 +100,20 @@ def main() -> None:
     texts_r5 = {name: wire.write(case).decode() for name, case in sent_r5.items()}
     with run.step(f"HAPI, R5: {len(texts_r5)} cases"):
         _cases(run, "HAPI 8.8.1, R5", hapi.judge(texts_r5, "R5", str(ours["R5"]), folder=CACHE))
+    converting = subprocess.Popen(
+        [sys.executable, str(HERE / "corpora.py"), str(examples), str(expansions), str(CACHE / "all-types")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     some, few = dict(list(texts.items())[::HL7_EACH]), dict(list(broken.items())[::HL7_EACH])
     with run.step(f"HL7's engine, R4: {len(some)} cases, {len(few)} mutants"):
         told = hl7.judge(some | few, "4.0.1", str(ours["R4"]), folder=CACHE, options=[f"-Duser.home={home}"])
         _cases(run, "HL7's engine 6.9.4, R4", {name: told[name] for name in some})
         _mutants(run, "HL7's engine 6.9.4", {name: mutants[name].kind for name in few}, found, told)
+    with run.step("converter: all of HL7's examples"):
+        _converted(run, json.loads(converting.communicate()[0]))
+    with run.step("speed beside HAPI"):
+        _speed(run, hapi, ours["R4"])
     with run.step("docs/conformance.md has these numbers"):
         _compare(run)
     sys.exit(bool(run.wrong))
@@ -129,7 +151,26 @@ def _mutants(
     silent = total["ours"] / total.total()
     if silent > 0.01:
         run.wrong.append(f"we reject {silent:.1%} of what {who} accepts without a word")
-    run.numbers += ["", f"**{who}: {total.total()} mutants**", "", *_rows(table), "", *_reasons(table)]
+    agreed = (total["both"] + total["neither"]) / total.total()
+    run.numbers.append(f"| {who}, R4 | {total.total()} mutants and examples of HL7 | {agreed:.1%} judged alike |")
+    run.tables += ["", f"### {who}", "", *_rows(table), "", *_reasons(table)]
+
+
+def _converted(run: Run, counted: Json) -> None:
+    every, same = counted["examples"], counted["identical"]
+    run.numbers.append(
+        f"| converter, {counted['types']} resource types | {every} examples of HL7: JSON → XML → JSON | {same} identical, "
+        f"{counted['literally']} to the letter |"
+    )
+    if same < every * 0.999:
+        run.wrong += counted["others"]
+
+
+def _speed(run: Run, hapi: java.Engine, package: Path) -> None:
+    for result in speed.measured(hapi, package, CACHE):
+        print(f"       {json.dumps(result)}")
+        if result["ratio"] < speed.WANTED:
+            run.wrong.append(f"only {result['ratio']} times as fast as HAPI")
 
 
 def _rows(table: agreement.Table) -> list[str]:
@@ -153,7 +194,7 @@ def _needed(table: agreement.Table) -> str:
 def _compare(run: Run) -> None:
     begin, end = "<!-- numbers: make conformance WRITE=1 -->\n", "<!-- end of numbers -->\n"
     text = DOCS.read_text("utf-8")
-    fresh = begin + "\n".join(["| by | what | |", "|---|---|---|", *run.numbers]) + "\n" + end
+    fresh = begin + "\n".join(["| by | what | |", "|---|---|---|", *run.numbers, *run.tables]) + "\n" + end
     written = re.sub(f"{begin}.*{end}", lambda _: fresh, text, flags=re.DOTALL)
     if os.environ.get("WRITE"):
         DOCS.write_text(written, "utf-8")
