@@ -11,11 +11,14 @@ import re
 import tarfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from adapter.errors import Fault, codes
+from adapter.flows.audit_events import EVENTS
 from adapter.service.capability import PUBLISHED
+from adapter.store.outbox import Outcome
 from adapter.tables import CANONICAL, load
 from adapter.transport.outcome import operation_outcome
 from adapter.validation import validate
@@ -425,3 +428,18 @@ def test_a_table_of_r5_stands_for_the_one_that_it_differs_from(made):
     }
     assert states["r4"] - states["r5"] == {"rejected"}
     assert states["r5"] - states["r4"] == {"not-done"}
+
+
+def test_every_event_of_the_audit_log_has_its_code():
+    source = "".join(file.read_text("utf-8") for file in (PROFILES.parent / "adapter").rglob("*.py"))
+    told = set(re.findall(r'Entry\(\s*"([a-z]+\.[a-z]+)"', source)) | set(
+        re.findall(r'_mark\(.*"([a-z]+\.[a-z]+)"', source)
+    )
+    told |= set(re.findall(r'(?:\.entry|_enter)\("([a-z]+\.[a-z]+)"', source)) | {"record.searched"}
+    told |= {
+        f"{of}.{kind.__name__.lower()}" for of in ("message", "receipt", "withdrawal") for kind in get_args(Outcome)
+    }
+    assert len(told) > 30
+    table = load().codes["audit-event"]
+    assert table.keys.keys() == told
+    assert table.systems == (EVENTS,)
