@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from adapter.definitions import Element, Shape, definitions
+from adapter.definitions import Element, Release, Shape, definitions
 
 KNOWN = definitions()
 TEXTS = (
@@ -39,6 +39,7 @@ PRIMITIVES = {
     "id": ("a", "A-1.b", "f" * 64),
     "instant": ("2026-02-28T12:00:00Z", "2026-10-25T02:30:00.5+01:00"),
     "integer": (0, -5, 2147483647),
+    "integer64": ("0", "-5", "9223372036854775807"),
     "markdown": TEXTS,
     "oid": ("urn:oid:1.2.752.129.2.1.3.1",),
     "positiveInt": (1, 2147483647),
@@ -51,6 +52,14 @@ PRIMITIVES = {
     "xhtml": DIVS,
 }
 
+OF_PATTERNS = {
+    "all-languages": ("sv", "sv-SE"),
+    "currencies": ("SEK",),
+    "mimetypes": ("text/plain", "application/fhir+xml"),
+    "ucum-units": ("g",),
+}
+"""Some codes of value sets that hold more than anyone lists."""
+
 
 class Maker:
     """
@@ -58,13 +67,14 @@ class Maker:
     ``companions`` whether primitives have ids and extensions.
     """
 
-    def __init__(self, seed: int, richness: float = 0.3, *, companions: bool = True) -> None:
+    def __init__(self, seed: int, richness: float = 0.3, *, companions: bool = True, release: Release = "R4") -> None:
         self.random = Random(seed)
         self.richness = richness
         self.companions = companions
+        self.known = definitions(release)
 
     def resource(self, name: str, level: int = 0) -> dict[str, Any]:
-        shape = KNOWN.shape(name)
+        shape = self.known.shape(name)
         assert shape is not None
         return {"resourceType": name} | self.object(shape, level)
 
@@ -89,12 +99,12 @@ class Maker:
             made["valueCode"] = "a"
             if self.random.random() < 0.5:
                 del made["valueCode"]
-                element = KNOWN.element("Extension.value[x]")
+                element = self.known.element("Extension.value[x]")
                 assert element is not None
-                self.element(made, element, KNOWN.shape("Extension"), level + 1)
+                self.element(made, element, self.known.shape("Extension"), level + 1)
 
     def extension(self, level: int) -> dict[str, Any]:
-        shape = KNOWN.shape("Extension")
+        shape = self.known.shape("Extension")
         assert shape is not None
         return self.object(shape, level)
 
@@ -103,7 +113,7 @@ class Maker:
             assert shape is not None
             element = shape.properties[self.random.choice(shape.choices[element.name])]
         count = self.random.choice((1, 1, 2, 3)) if element.is_list else 1
-        if KNOWN.is_primitive(element.type):
+        if self.known.is_primitive(element.type):
             self.primitive(made, element, count, level)
         elif element.is_list:
             made[element.name] = [self.value(element, level) for _ in range(count)]
@@ -112,13 +122,16 @@ class Maker:
 
     def value(self, element: Element, level: int) -> Any:
         if element.type == "Resource":
-            return self.resource(self.random.choice(sorted(KNOWN.resource_types - {"Bundle", "Parameters"})), level + 2)
-        shape = KNOWN.shape_of(element)
+            return self.resource(
+                self.random.choice(sorted(self.known.resource_types - {"Bundle", "Parameters"})), level + 2
+            )
+        shape = self.known.shape_of(element)
         assert shape is not None
         made = self.object(shape, level + 1)
         if element.type == "CodeableConcept" and element.binding and element.binding.strength == "required":
-            system, bound = self.random.choice(sorted(KNOWN.codes(element.binding.value_set).by_system.items()))
-            made["coding"] = [*made.get("coding", []), {"system": system, "code": self.random.choice(sorted(bound))}]
+            codes = self.known.codes(element.binding.value_set)
+            system = self.random.choice(sorted([*codes.by_system, *codes.patterns]))
+            made["coding"] = [*made.get("coding", []), {"system": system, "code": self.code(element, system)}]
         if element.type == "Reference" and "reference" in made:
             made["reference"] = self.reference(element)
         if element.type == "Reference":
@@ -141,7 +154,7 @@ class Maker:
 
     def primitive(self, made: dict[str, Any], element: Element, count: int, level: int) -> None:
         values = [self.literal(element) for _ in range(count)]
-        if not self.companions or not KNOWN.has_companion(element) or self.random.random() > 0.15:
+        if not self.companions or not self.known.has_companion(element) or self.random.random() > 0.15:
             made[element.name] = values if element.is_list else values[0]
             return
         extras = [
@@ -165,15 +178,15 @@ class Maker:
 
     def literal(self, element: Element) -> Any:
         if element.binding and element.binding.strength == "required" and element.type == "code":
-            codes = KNOWN.codes(element.binding.value_set)
-            return (
-                self.random.choice(sorted(codes.all))
-                if codes.all
-                else self.random.choice(("text/plain", "application/fhir+xml"))
-                if "mime" in element.binding.value_set
-                else "SEK"
-            )
+            return self.code(element)
         return self.random.choice(PRIMITIVES[element.type])
+
+    def code(self, element: Element, system: str = "") -> str:
+        """A code of the value set that an element requires."""
+        assert element.binding is not None
+        codes = self.known.codes(element.binding.value_set)
+        listed = codes.by_system.get(system, codes.all)
+        return self.random.choice(sorted(listed) or OF_PATTERNS[element.binding.value_set.rpartition("/")[2]])
 
 
 def resources(name: str, richness: float = 0.3) -> st.SearchStrategy[dict[str, Any]]:

@@ -49,7 +49,7 @@ FORMATS: Final = {
     "dateTime": f"(?:{_PARTIAL}|{_DAY}(?:T{_TIME}{_ZONE})?)",
     "id": r"[A-Za-z0-9\-.]{1,64}",
     "instant": f"{_DAY}T{_TIME}{_ZONE}",
-    "integer64": f"-?(?:{_up_to(str(2**63 - 1))})|-{2**63}",
+    "integer64": f"(?:-?(?:{_up_to(str(2**63 - 1))})|-{2**63})",
     "markdown": _TEXT,
     "oid": _OID,
     "string": _TEXT,
