@@ -272,7 +272,7 @@ def test_mapping_there_and_back_gives_the_same_file(run, tmp_path, name, form):
     file = EXAMPLES / f"{name}.json"
     there = run("map", file, "--format", form)
     assert (there.code, there.err) == (0, "")
-    assert run("check", "-", stdin=there.out).text == "-: No faults.\n"
+    assert run("check", "-", stdin=there.out).code == 0
     back = run("map", "-", stdin=there.out)
     assert (back.code, back.err) == (0, "")
     assert back.out == file.read_bytes()
