@@ -14,11 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from service_world import MAPPER, codes, fresh, of_region_b, serving
 
+from adapter import domain as d
 from adapter.consent.decide import Reason
 from adapter.consent.gate import Cleared, Withheld
+from adapter.consent.handed_over import is_ours
+from adapter.consent.questions import answer
+from adapter.dates import Moment
 from adapter.definitions import definitions
 from adapter.domain import read_record, written_record
 from adapter.mapping import Mapper, transaction
+from adapter.sweden import identifier_systems
 from adapter.tables import load
 from adapter.validation import diagnosis_content, errors, validate
 from adapter.validation.fhirpath import runs
@@ -159,6 +164,43 @@ def test_a_medical_reason_of_r5_is_a_diagnosis_and_r4s_reason_of_a_provenance_is
 @given(strategies.records())
 def test_every_package_is_valid_in_r5(record):
     assert errors(validate(transaction(IN_R5.to_fhir(record)), "R5")) == []
+
+
+def asks(consent, record, actor, purposes, categories):
+    """A question to the engine as others would ask it, of one Consent alone."""
+    systems, codes_of = identifier_systems(), load().codes
+    numbers = {"orgnr": actor.organisation_number, "hsaid": actor.hsa_id}
+    recipient = {
+        "references": [],
+        "identifiers": [{"system": systems[name].uri, "value": str(value)} for name, value in numbers.items() if value],
+        "groups": [],
+    }
+
+    def coded(table, keys):
+        return [{"system": codes_of[table].systems[0], "code": codes_of[table].code(key)} for key in keys]
+
+    request = {"patient": (consent.get("patient") or consent["subject"])["reference"], "recipient": recipient}
+    request["purpose"] = coded("purpose", purposes)
+    request |= {"classes": coded("information-category", categories)} if categories else {}
+    now = "2026-06-01T12:00:00+02:00"
+    return {"id": 1, "now": now, "policy": "generic", "consents": [consent], "request": request}
+
+
+@given(strategies.consents(), strategies.actors(), st.data())
+def test_our_consents_permit_the_same_to_those_who_read_r5(drawn, other, data):
+    period = data.draw(st.sampled_from([None, d.Period(start=Moment("2026")), d.Period(end=Moment("2026-05"))]))
+    known = {"state": d.ConsentState.GIVEN, "given_on": Moment("2020-01-01"), "period": period}
+    record = drawn.model_copy(update={**known, "withdrawn": None, "representative": None})
+    actor = data.draw(st.sampled_from([record.recipient or other, other]))
+    purposes = data.draw(st.lists(st.sampled_from(d.Purpose), min_size=1, max_size=2, unique=True))
+    categories = data.draw(st.sampled_from([record.categories, (d.Category.NOTE,), ()]))
+    decided = {
+        mapper.tables.release: json.read(answer(json.write(asks(consent, record, actor, purposes, categories))).line)
+        for mapper in (MAPPER, IN_R5)
+        for consent in [mapper.to_fhir(record).resources[0]]
+    }
+    assert is_ours(IN_R5.to_fhir(record).resources[0])
+    assert (decided["R4"]["decision"] == "permit") == (decided["R5"]["decision"] == "permit")
 
 
 # the gate
