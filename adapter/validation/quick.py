@@ -113,13 +113,13 @@ def _element(asked: Plan) -> Iterator[Json]:
     elif asked.types is not None and not _is_inner_resource(asked):
         raise _Unsayable
     if asked.low:
-        yield {"anyOf": [{"required": [each]} for name in allowed for each in (name, f"_{name}")]}
+        yield {"anyOf": [_present(each, asked) for name in allowed for each in (name, f"_{name}")]}
     inner = _value(asked) | ({"properties": _named(asked)} if _is_inner_resource(asked) else {})
     for name in allowed if inner else ():
-        yield {
-            "properties": {name: {"items": inner} if asked.is_list else inner},
-            "dependentRequired": {f"_{name}": [name]},
-        }
+        values: Json = {"type": "array", "items": inner} if asked.is_list else inner
+        yield {"properties": {name: values}, "dependentRequired": {f"_{name}": [name]}}
+    for name in allowed:  # more companions than values: walked
+        yield {"properties": {f"_{name}": False if asked.is_list else {"not": {"type": "array"}}}}
     yield from _items(asked, allowed[0]) if allowed else ()
 
 
@@ -137,6 +137,8 @@ def _items(asked: Plan, name: str) -> Iterator[Json]:
         if asked.parts:
             raise _Unsayable
         return
+    if asked.low or asked.high is not None or asked.parts:
+        yield {"properties": {name: {"type": "array"}}}
     if asked.low > 1:
         yield {"properties": {name: {"minItems": asked.low}}}
     if asked.high is not None:
@@ -168,6 +170,11 @@ def _counted(part: Plan, name: str, mine: Json) -> Iterator[Json]:
         yield {"properties": {name: {"contains": mine, "minContains": 0, "maxContains": part.high}}}
 
 
+def _present(name: str, asked: Plan) -> Json:
+    there: Json = {"type": "array", "minItems": 1} if asked.is_list else {"not": {"type": ["null", "array"]}}
+    return {"required": [name], "properties": {name: there}}
+
+
 def _absent(names: Iterable[str]) -> Json:
     return {"not": {"anyOf": [{"required": [each]} for name in sorted(names) for each in (name, f"_{name}")]}}
 
@@ -185,6 +192,7 @@ def _coded(bound: Bound) -> Json:
             for system, codes in bound.codes.by_system.items()
         ]
     }
-    concept: Json = {"type": "object", "required": ["coding"], "properties": {"coding": {"contains": coding}}}
+    every = {"type": "array", "minItems": 1, "items": coding}  # another one might have a code that its system has not
+    concept: Json = {"type": "object", "required": ["coding"], "properties": {"coding": every}}
     plain = {"type": "string", "enum": sorted(bound.codes.all)}
     return {"anyOf": [plain, {"allOf": [{"not": {"required": ["coding"]}}, coding]}, concept]}

@@ -251,7 +251,8 @@ def _by_type(known: Profiles, part: Node, steps: tuple[str, ...]) -> Belongs:
     named = _at((*steps, "resourceType"), {"enum": sorted(types)})
     return Belongs(
         lambda item, around: any(
-            isinstance(value, dict) and value.get("resourceType") in types for value in _values(item, steps, around)
+            isinstance(value, dict) and str(value.get("resourceType")) in types
+            for value in _values(item, steps, around)
         ),
         None if "resolve" in steps else named,
     )

@@ -325,7 +325,7 @@ class Walk:
             self._structure("Extension", value, place)
         url = value.get("url")
         if not isinstance(url, str) or ":" not in url:
-            if isinstance(url, str) and not scope.extension:
+            if isinstance(url, str) and not _is_inside_extension(place):
                 self._fault("fhir.format", (place, "url"), f"{self.release} extensibility.html#Extension.url")
             return
         profile = self.profiles.profile(url)
@@ -416,6 +416,18 @@ def _named(resource: dict[str, Any]) -> Iterator[str]:
     for meta in objects(resource, "meta"):
         listed = meta.get("profile")
         yield from (url for url in listed if isinstance(url, str)) if isinstance(listed, list) else ()
+
+
+def _is_inside_extension(place: Place) -> bool:
+    """An extension stands directly in another one: only there a url may be relative."""
+    listed = place[0] if isinstance(place[1], int) else place
+    return listed[0] is not None and _name(listed[0]) == "extension"
+
+
+def _name(place: Place) -> str:
+    """The name under which a value stands, if in a list the list's."""
+    parent, step = place
+    return step if isinstance(step, str) else str(parent[1])
 
 
 def _bundle(resource: dict[str, Any]) -> _Bundle:
