@@ -34,6 +34,7 @@ _LITERAL: Final = re.compile(
 )
 _CONDITIONAL: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?\S+")
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
+_REFERENCES: Final = ("Reference", "CodeableReference")
 MOST_FAULTS: Final = 1_000
 """Found on one walk; more are read by no one."""
 _MORE: Final = Fault(
@@ -163,7 +164,7 @@ def _rows(known: Definitions, element: Element) -> Iterator[_Row]:
             content=content,
             is_list=element.is_list,
             shape=shape.path if shape else "",
-            targets=frozenset(element.types[0].targets) - {"Resource"} if element.type == "Reference" else frozenset(),
+            targets=frozenset(element.types[0].targets) - {"Resource"} if element.type in _REFERENCES else frozenset(),
             checks=() if group else _checks(known.release, element.constraints),
             bound=_bound(known, element),
         )
@@ -316,6 +317,10 @@ class Walk:
         plan = _plan(self.release, row.shape)
         if plan.is_reference:
             self._reference(value, row.targets, place, scope)
+        elif row.targets:  # a CodeableReference may lead where the element says, not where its own definition does
+            inner = value.get("reference")
+            if isinstance(inner, dict):
+                self._reference(inner, row.targets, (place, "reference"), scope)
         if plan.asks_of_all or not plan.rows.keys().isdisjoint(value):
             self._object(value, plan, place, scope)
 
