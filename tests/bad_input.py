@@ -70,6 +70,10 @@ BAD_INPUT = {
     "a type of FHIR that is not known here, XML": Bad(
         ("wire.resource-type",), lambda: b"<MolecularSequence " + NAMESPACE + b"/>"
     ),
+    "a profile that nobody knows": Bad(
+        ("profile.unknown",),
+        lambda: _task(b'"meta":{"profile":["https://koord.example/fhir/StructureDefinition/none"]}'),
+    ),
     "a Bundle of 50 MB": Bad(("wire.too-long",), lambda: _filled(_BUNDLE[0], ENTRY, b",", _BUNDLE[1], LARGE)),
     "a Bundle of 50 MB, XML": Bad(
         ("wire.too-long",), lambda: _filled(_XML_BUNDLE[0], XML_ENTRY, b"", _XML_BUNDLE[1], LARGE)
