@@ -100,70 +100,66 @@ def _value(asked: Plan) -> Json:
 
 def _element(asked: Plan) -> Iterator[Json]:
     """One element, as rules for the object that it stands in."""
-    narrowed = asked.is_choice and asked.types is not None
-    allowed = [name for name, kind in asked.properties.items() if not narrowed or kind in (asked.types or ())]
     if asked.high == 0:
         yield _absent(asked.properties)
         return
-    if asked.is_choice:
-        if asked.parts:
-            raise _Unsayable
-        if others := set(asked.properties) - set(allowed):
-            yield _absent(others)
-    elif asked.types is not None and not _is_inner_resource(asked):
-        raise _Unsayable
+    names = _allowed(asked)
+    if others := asked.properties.keys() - names:
+        yield _absent(others)
     if asked.low:
-        yield {"anyOf": [_present(each, asked) for name in allowed for each in (name, f"_{name}")]}
-    inner = _value(asked) | ({"properties": _named(asked)} if _is_inner_resource(asked) else {})
-    for name in allowed if inner else ():
-        values: Json = {"type": "array", "items": inner} if asked.is_list else inner
-        yield {"properties": {name: values}, "dependentRequired": {f"_{name}": [name]}}
-    for name in allowed:  # more companions than values: walked
-        yield {"properties": {f"_{name}": False if asked.is_list else {"not": {"type": "array"}}}}
-    yield from _items(asked, allowed[0]) if allowed else ()
+        yield {"anyOf": [_present(each, asked) for name in names for each in (name, f"_{name}")]}
+    inner = _value(asked) | _inner_resource(asked)
+    for name in names:
+        # More companions than values, and a companion alone where something is asked of the value: walked.
+        companion: Json | bool = {"not": {"type": "array"}} if not asked.is_list else False
+        value: Json = {"type": "array", "items": inner} if asked.is_list else inner
+        rule: Json = {"properties": {name: value if inner else True, f"_{name}": companion}}
+        yield rule | ({"dependentRequired": {f"_{name}": [name]}} if inner else {})
+        yield from _counted(asked, name) if asked.is_list else ()
+        yield from _slices(asked, name)
 
 
-def _is_inner_resource(asked: Plan) -> bool:
-    return asked.types is not None and "Resource" in asked.properties.values()
+def _allowed(asked: Plan) -> list[str]:
+    """The JSON names that a profile leaves to an element: of a choice, those of its types."""
+    if asked.types is None or _inner_resource(asked):
+        return [*asked.properties]
+    if not asked.is_choice:
+        raise _Unsayable
+    return [name for name, kind in asked.properties.items() if kind in asked.types]
 
 
-def _named(asked: Plan) -> Json:
-    return {"resourceType": {"enum": sorted(asked.types or ())}}
+def _inner_resource(asked: Plan) -> Json:
+    if asked.types is None or "Resource" not in asked.properties.values():
+        return {}
+    return {"properties": {"resourceType": {"enum": sorted(asked.types)}}}
 
 
-def _items(asked: Plan, name: str) -> Iterator[Json]:
-    """How many items there are, and what the slices ask of those that belong to them."""
-    if not asked.is_list:
-        if asked.parts:
-            raise _Unsayable
-        return
+def _counted(asked: Plan, name: str) -> Iterator[Json]:
     if asked.low or asked.high is not None or asked.parts:
-        yield {"properties": {name: {"type": "array"}}}
-    if asked.low > 1:
-        yield {"properties": {name: {"minItems": asked.low}}}
-    if asked.high is not None:
-        yield {"properties": {name: {"maxItems": asked.high}}}
-    if asked.slicing.is_ordered or asked.slicing.rules == "openAtEnd":
+        most = {} if asked.high is None else {"maxItems": asked.high}
+        yield {"properties": {name: {"type": "array", "minItems": asked.low, **most}}}
+
+
+def _slices(asked: Plan, name: str) -> Iterator[Json]:
+    """What the slices ask of the items that belong to them; an item belongs to the first slice that takes it."""
+    if not asked.parts:
+        return
+    if not asked.is_list or asked.slicing.is_ordered or asked.slicing.rules == "openAtEnd":
         raise _Unsayable
     earlier: list[Json] = []
     for part in asked.parts:
         told = part.belongs.schema
         if told is None or part.plan.parts:
             raise _Unsayable
-        mine = {"allOf": [told, *({"not": each} for each in earlier)]}
-        yield from _counted(part.plan, name, mine)
-        inner = _value(part.plan)
-        if inner:
-            yield {
-                "properties": {name: {"items": {"if": mine, "then": inner}}},
-                "dependentRequired": {f"_{name}": [name]},
-            }
+        mine: Json = {"allOf": [told, *({"not": each} for each in earlier)]}
+        yield from _members(part.plan, name, mine)
+        yield {"properties": {name: {"items": {"if": mine, "then": _value(part.plan)}}}}
         earlier.append(told)
-    if earlier and asked.slicing.rules == "closed":
+    if asked.slicing.rules == "closed":
         yield {"properties": {name: {"items": {"anyOf": earlier}}}}
 
 
-def _counted(part: Plan, name: str, mine: Json) -> Iterator[Json]:
+def _members(part: Plan, name: str, mine: Json) -> Iterator[Json]:
     if part.low:
         yield {"required": [name], "properties": {name: {"contains": mine, "minContains": part.low}}}
     if part.high is not None:
