@@ -132,6 +132,8 @@ class Maker:
             codes = self.known.codes(element.binding.value_set)
             system = self.random.choice(sorted([*codes.by_system, *codes.patterns]))
             made["coding"] = [*made.get("coding", []), {"system": system, "code": self.code(element, system)}]
+        if element.type == "CodeableReference" and "reference" in made.get("reference", {}):
+            made["reference"]["reference"] = self.reference(element)
         if element.type == "Reference" and "reference" in made:
             made["reference"] = self.reference(element)
         if element.type == "Reference":

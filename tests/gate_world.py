@@ -30,7 +30,7 @@ slow = settings(suppress_health_check=list(HealthCheck), deadline=None, max_exam
 
 @cache
 def mapper():
-    return Mapper(load(), load("R5"))
+    return Mapper(load(), load)
 
 
 def in_form(form):

@@ -33,6 +33,9 @@ from adapter.flows import Dispatcher, accept
 from adapter.store import quarantine
 from adapter.transport.memory import Memory
 from adapter.transport.rest import Rest
+from adapter.validation import errors, validate
+from adapter.wire import json
+from adapter.wire.media import media_of
 from tests import peers
 
 pytestmark = pytest.mark.processes
@@ -167,7 +170,7 @@ def every_answer(world, callers):
             for source, value in (("@local", "i-own"), ("region-b", "theirs")):
                 logical_id = world.adapter.record_id(source, BusinessId(system=r.IDS, value=value))
                 filled, more = asked_for(world, method, path, logical_id)
-                for form in ("application/fhir+json", "application/fhir+xml"):
+                for form in ("application/fhir+json", "application/fhir+xml", "application/fhir+json; fhirVersion=5.0"):
                     headers = {"accept": form, "prefer": "return=representation"} | more.get("headers", {})
                     yield (method, path), caller, world.call(caller, method, filled, **more | {"headers": headers})
 
@@ -255,17 +258,26 @@ async def drained(adapter):
         adapter.clock.forward(hours=3)
 
 
-def run(folder):
+IN_R5 = [
+    {"url": f"http://127.0.0.1:1/{d['id']}", "network": "loopback", "production": False, "fhir_version": "5.0", **d}
+    for d in r.DESTINATIONS
+]
+
+
+def run(folder, **more):
     async def go():
-        async with r.region(folder) as opened:
+        async with r.region(folder, **more) as opened:
             return await everything(opened)
 
     return asyncio.run(go())
 
 
-def test_everything_that_arrives_anywhere_was_sealed_by_the_gate(tmp_path, monkeypatch):
+@pytest.mark.parametrize("release", ["R4", "R5"])
+def test_everything_that_arrives_anywhere_was_sealed_by_the_gate(tmp_path, monkeypatch, release):
     made = watch_the_seal(monkeypatch)
-    held = run(tmp_path)
+    held = run(tmp_path, **({"destinations": IN_R5} if release == "R5" else {}))
+    assert {media_of(each.content_type).release for each in held} == {release}
+    assert [fault for each in held for fault in errors(validate(json.read(each.body), release))] == []
     assert len(held) >= 4  # region-b, the employer, Försäkringskassan, and the notice of the withdrawal
     sealed = {(cleared.request_id, cleared.body, cleared.content_type) for cleared in made}
     assert {(each.request_id, each.body, each.content_type) for each in held} <= sealed

@@ -75,6 +75,9 @@ WRONG = {
     "a transaction without requests (bdl-3c)": (bundle("transaction", {"fullUrl": "https://a.example/Task/1", "resource": task(id="1")}), ("fhir.invariant", "bdl-3c")),
     "an entry without a place (bdl-15)": (bundle("collection", {"resource": task()}), ("fhir.invariant", "bdl-15")),
     "an organisation at home (org-3)": ({"resourceType": "Organization", "name": "x", "contact": [{"telecom": [{"system": "phone", "value": "1", "use": "home"}]}]}, ("fhir.invariant", "org-3")),
+    "a target of another type than the element says": (
+        {"resourceType": "CarePlan", "status": "active", "intent": "plan", "subject": PERSON, "addresses": [{"reference": {"reference": "Task/1"}}]}, ("fhir.reference-target", "targets"),
+    ),
     "a reference that says nothing (ref-2)": (task(owner={"type": "Organization"}), ("fhir.invariant", "ref-2")),
     "on behalf of oneself (prov-1)": (
         {"resourceType": "Provenance", "target": [{"reference": "Task/1"}], "agent": [{"who": {"reference": "Organization/1"}, "onBehalfOf": {"reference": "Organization/1"}}]},

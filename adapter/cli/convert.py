@@ -139,7 +139,7 @@ def _mapper() -> Mapper:
     from adapter.mapping import Mapper
     from adapter.tables import load
 
-    return Mapper(load(), load("R5"))
+    return Mapper(load(), load)
 
 
 def _records(content: Content, mapper: Mapper, mode: Mode) -> Sequence[Record]:

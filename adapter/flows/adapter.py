@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random, SystemRandom
-from typing import Any, Final, Self, TypeVar, get_args
+from typing import Any, Final, Self, TypeVar
 from uuid import UUID, uuid4
 
 from adapter.consent import handed_over
 from adapter.consent.gate import Cleared, Gate
 from adapter.consent.handed_over import ForeignConsent
 from adapter.consent.policy import Recipient, Snapshot
-from adapter.definitions import Release
 from adapter.domain import Block, BusinessId, Consent, Record, read_record, written_record
 from adapter.errors import Conflict, Fault
 from adapter.mapping import Mapper
@@ -81,7 +81,9 @@ class Adapter:
 
             transport = Rest(settings, clock=clock)
         keys = load_keys(settings.store.key_file)
-        mapper = Mapper(*(load(release, overlays=settings.overlays) for release in get_args(Release)))
+        mapper = Mapper(load(overlays=settings.overlays), partial(load, overlays=settings.overlays))
+        for release in {link.release for _, link in settings.links.values()}:
+            mapper.of(release)  # so that what is wrong with its tables is told now
         store = Store.open(settings.store.path, keys, unit=settings.region.unit)
         declared = [destinations.Destination(d.id, d.max_inflight, d.on_error) for d in settings.destinations]
         at_once = 1 if settings.journal is None else settings.journal.max_inflight

@@ -9,7 +9,7 @@ element that does not come back the same is named in the loss report.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -62,13 +62,12 @@ class Reading:
 
 class Mapper:
     """
-    Both directions for the tables of one release, and with ``others`` the way to those of other releases (``of``). Holds no
-    state between calls.
+    Both directions for the tables of one release, and with ``others``, which gives the tables of a release, the way to the other
+    releases (``of``). Holds no state between calls.
     """
 
-    def __init__(self, tables: Tables, *others: Tables) -> None:
-        self.tables = tables
-        self._others = {other.release: Mapper(other) for other in others}
+    def __init__(self, tables: Tables, others: Callable[[Release], Tables] | None = None) -> None:
+        self.tables, self._others = tables, others
 
     def of(self, release: Release) -> Mapper:
         """
@@ -76,12 +75,13 @@ class Mapper:
 
         Raises:
             Unmappable: it was made without its tables (``mapping.no-release``).
+            Misconfigured: they are wrong.
         """
         if release == self.tables.release:
             return self
-        if release not in self._others:
+        if self._others is None:
             raise Unmappable(Fault("mapping.no-release", "", release))
-        return self._others[release]
+        return Mapper(self._others(release), self._others)
 
     def to_fhir(
         self,
