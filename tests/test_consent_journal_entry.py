@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from consent_worlds import PATIENT, PROVIDER, SYSTEM, UNIT, business
-from gate_world import JUNE, gate, mapper
+from gate_world import FORMS, JUNE, gate, in_form, mapper
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,7 +45,7 @@ def entered(made, *, status="completed", form="json", at=JUNE, through=None):
         made,
         status,
         at=at,
-        journal=Recipient(JOURNAL, "journal", hsa_id=HERE, format=form),
+        journal=Recipient(JOURNAL, "journal", hsa_id=HERE, **in_form(form)),
         now=JUNE,
         request_id="r",
         correlation_id="c",
@@ -90,6 +90,7 @@ def test_an_entry_is_one_communication_with_who_got_what_and_when_and_nothing_el
     expected = {
         "resourceType": "Communication",
         "id": "42",
+        "meta": {"profile": [f"{KOORD}/StructureDefinition/koord-journal-entry"]},
         "extension": [unit] if made.unit else [],
         "identifier": [{"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{made.message_id}"}],
         "status": status,
@@ -124,9 +125,9 @@ def test_an_entry_holds_the_patients_number_and_what_every_resource_holds():
     assert entered(handout()).categories == ("administrative", "identity")
 
 
-@pytest.mark.parametrize("form", ["json", "xml"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("to", [EMPLOYER, OTHER, None])
-def test_an_entry_is_cleared_in_both_forms_and_is_the_same_bytes_again(form, to):
+def test_an_entry_is_cleared_in_every_form_and_is_the_same_bytes_again(form, to):
     made = handout(to=to)
     first, again = entered(made, form=form), entered(made, form=form)
     assert isinstance(first, Cleared)

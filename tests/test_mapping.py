@@ -270,8 +270,9 @@ INTERVENTION = {
 }
 
 
+@pytest.mark.parametrize("release", ["R4", "R5"])
 @given(strategies.records(), st.sets(st.sampled_from(Category)))
-def test_whatever_is_permitted_the_package_is_valid_fhir(record, categories):
+def test_whatever_is_permitted_the_package_is_valid_fhir(release, record, categories):
     permission = Permission(frozenset(categories) | {Category.ADMINISTRATIVE})
-    package = MAPPER.to_fhir(record, permission=permission)
-    assert [fault for fault in validate(transaction(package), rules=()) if fault.severity == "error"] == []
+    package = Mapper(load(release)).to_fhir(record, permission=permission)
+    assert [fault for fault in validate(transaction(package), release) if fault.severity == "error"] == []
