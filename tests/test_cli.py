@@ -278,6 +278,43 @@ def test_mapping_there_and_back_gives_the_same_file(run, tmp_path, name, form):
     assert back.out == file.read_bytes()
 
 
+@pytest.mark.parametrize("form", ["json", "xml"])
+@pytest.mark.parametrize("name", ["intervention", "care-plan", "consents"])
+def test_fhir_becomes_fhir_of_the_other_release_and_comes_back_the_same(run, name, form):
+    file = EXAMPLES / f"{name}.json"
+    in_r4 = run("map", file, "--format", form)
+    in_r5 = run("map", "-", "--release", "R5", "--format", form, stdin=in_r4.out)
+    assert (in_r5.code, in_r5.err) == (0, "")
+    assert in_r5.out == run("map", file, "--release", "R5", "--format", form).out
+    assert run("check", "-", "--release", "R5", stdin=in_r5.out).code == 0
+    assert run("map", "-", "--release", "R4", "--format", form, stdin=in_r5.out).out == in_r4.out
+    assert run("map", "-", "--from", "R5", stdin=in_r5.out).out == file.read_bytes()
+
+
+def test_what_a_release_cannot_hold_is_named_on_standard_error(run):
+    consents = json.loads(Path(CONSENTS).read_text("utf-8"))
+    given = {**consents[0], "given_on": "2025-02-03T23:30:00Z", "informed_on": "2025-02-01"}
+    in_r4 = run("map", "-", stdin=json.dumps(given).encode())
+    in_r5 = run("map", "-", "--release", "R5", stdin=in_r4.out)
+    assert in_r5.code == 0
+    assert "mapping.narrowed" in in_r5.err
+    assert "given_on" in in_r5.err
+    assert run("map", "-", "--from", "R5", stdin=in_r5.out).json() == {**given, "given_on": "2025-02-04"}, "in Sweden"
+
+
+def test_fhir_of_one_release_is_not_fhir_of_the_other(run):
+    in_r5 = run("map", CONSENTS, "--release", "R5").out
+    assert run("check", "-", stdin=in_r5).code == 1
+    assert run("map", "-", stdin=in_r5).code == 1
+
+
+def test_what_a_recipient_gets_is_shown_in_the_release_that_it_reads(run):
+    asked = ("filter", INTERVENTION, "--consents", CONSENTS, "--at", IN_TIME, "--to", EMPLOYER)
+    shown = run(*asked, "--release", "R5")
+    assert shown.code == 0
+    assert run("check", "-", "--release", "R5", stdin=shown.out).code == 0
+
+
 @given(record=strategies.records())
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_record_comes_back_the_same_from_two_maps(run, record):
