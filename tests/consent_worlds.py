@@ -251,7 +251,7 @@ class Pools:
     def _period(chance, *, always=False):
         start, end = chance.choice([None, *DAYS]), chance.choice([None, *ENDS])
         start, end = (Moment(start) if start else None), (Moment(end) if end else None)
-        if start and end and start.earliest > end.latest:
+        if start and end and (start.earliest > end.latest or start.is_part_of(end) or end.is_part_of(start)):
             end = None
         if always and not start and not end:
             end = Moment(ENDS[1])
