@@ -31,7 +31,7 @@ class Bound:
         The stable code and severity of what is wrong with a coded value; None if nothing is.
 
         Required: one of its codings is in the set. Extensible: one is, or a warning tells that none is, since the set may lack
-        the meaning. Either way a coding has a code, and one that its system has, as far as that is known.
+        the meaning. Either way a coding of a system that is known whole has a code, and one of the system's.
         """
         codings = _codings(value)
         if any(self._is_false(coding) for coding in codings):
@@ -46,10 +46,10 @@ class Bound:
 
     def _is_false(self, coding: Mapping[str, Any]) -> bool:
         system, code = coding.get("system"), coding.get("code")
-        if not isinstance(system, str):
+        whole = self.known.system(system) if isinstance(system, str) else None
+        if whole is None:
             return False
-        whole = self.known.system(system)
-        return "_code" not in coding if code is None else whole is not None and str(code) not in whole
+        return "_code" not in coding if code is None else str(code) not in whole
 
     def _refusal(self) -> tuple[str, Severity]:
         return ("fhir.code", "error") if self.strength == "required" else ("fhir.code-extensible", "warning")
