@@ -178,6 +178,22 @@ def places(node):
             yield each, name
 
 
+@pytest.mark.parametrize("key", OWN)
+def test_the_functions_agree_with_the_expressions_whatever_one_value_is(key):
+    expression = STATED["r4"][key][0]
+    for source in (VALID[SOURCES[key]], INVALID[key]):
+        resource = deepcopy(source)
+        for node, name in [place for place in places(resource) if place[1] in POOLS]:
+            if isinstance(node[name], dict | list) or node is resource:
+                continue
+            was = node[name]
+            for value in POOLS[name]:
+                node[name] = value
+                for element in elements(key, resource):
+                    assert OWN[key](element) == oracle(expression, element), (name, value)
+            node[name] = was
+
+
 @st.composite
 def changed(draw, key):
     resource = deepcopy(draw(st.sampled_from([VALID[SOURCES[key]], INVALID[key]])))
