@@ -30,6 +30,8 @@ THIN = dict.fromkeys(
     ("blank text", "control character", "reference that is none, or leads nowhere", "declared type of a reference"), 4
 )
 """Kinds that say little, or the same each time, come so many times more seldom than the others."""
+MOST_SILENT = 0.01
+"""The share of what we reject and the other accepts without a word."""
 POOL = 12
 """Resources of a profile that are mutated: those that have elements which smaller ones do not have."""
 
@@ -166,9 +168,9 @@ def _places(profile: Json, facts: Json, resources: list[Json], random: Random) -
     }:  # anything may have them; elsewhere they are there
         return
     for resource in resources:
-        place = added(resource, path, random) if KNOWN.element(path) else None
-        if place is not None:
-            yield place
+        made = added(resource, path, random) if KNOWN.element(path) else None
+        if made is not None:
+            yield made
             return
 
 
@@ -230,3 +232,17 @@ def _ours(faults: Iterable[Fault]) -> Iterator[tuple[str, str]]:
 def _theirs(verdict: Verdict) -> Iterator[tuple[str, str]]:
     for message in verdict.errors:
         yield message.get("messageId") or "", f"{message['text']} at {message.get('where')}"
+
+
+def rows(table: Table) -> list[str]:
+    """The agreement by kind, in the form of the document."""
+    outcomes = ("both", "neither", "theirs", "warned", "ours")
+    head = ["kind", "both reject", "both accept", "only it rejects", "we reject, it warns", "only we reject"]
+    listed = [(kind, table.rows[kind]) for kind in sorted(table.rows)] + [("**all**", table.total)]
+    lines = [[kind, *(str(row[outcome]) for outcome in outcomes)] for kind, row in listed]
+    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines)]
+
+
+def reasons(table: Table) -> list[str]:
+    """How often each argument was needed, the most needed first."""
+    return [f"- {count} times: {why}." for why, count in table.needed.most_common()]

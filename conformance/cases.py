@@ -60,7 +60,7 @@ def _drawn(strategy: Any, count: int) -> list[Any]:
     @settings(
         database=None,
         deadline=None,
-        max_examples=count * 2,
+        max_examples=count,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

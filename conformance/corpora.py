@@ -28,6 +28,8 @@ from adapter.wire import json as wire
 
 Json = dict[str, Any]
 LIMITS = Limits(size=100_000_000, depth=200, nodes=20_000_000, attributes=64)
+WANTED = 0.999
+"""The share of examples that the converter must bring back identical."""
 _NOT_RESOURCES = {"package.json", ".index.json"}
 
 
@@ -106,7 +108,7 @@ def main() -> None:
     all_types = sorted(_concrete(source))
     making = [sys.executable, str(ROOT / "profiles/make_definitions.py"), str(source), str(expansions), str(target)]
     subprocess.run([*making, "--resources", *all_types], check=True, stdout=sys.stderr)
-    adapter.definitions.folder = lambda _: folder  # type: ignore[attr-defined]  for this process only
+    adapter.definitions.folder = lambda _: folder  # for this process only
     print(json.dumps(converted(source) | {"types": len(definitions("R4").resource_types)}))
 
 

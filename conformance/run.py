@@ -14,8 +14,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ import speed
 from lxml import etree
 from mutate import Mutant
 
+from adapter.definitions import Release
+from adapter.errors import Fault
 from adapter.validation import errors, validate
 from adapter.wire import json as wire
 from adapter.wire import xml
@@ -36,36 +39,73 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 CACHE = ROOT / ".cache" / "conformance"
 DOCS = ROOT / "docs" / "conformance.md"
+BEGIN, END = "<!-- numbers: make conformance WRITE=1 -->\n", "<!-- end of numbers -->\n"
 FULL = bool(os.environ.get("FULL"))
-GENERATED = 1_000
-GENERATED_R5 = 250
-MUTANTS = 20_000 if FULL else 5_500
-HL7_EACH = 1 if FULL else 8
-"""HL7's engine judges every eighth case, and as many mutants."""
+GENERATED, GENERATED_R5 = 1_000, 250
+MUTANTS = 20_000 if FULL else 5_200
+HL7_EACH = 1 if FULL else 10
+"""HL7's engine judges every tenth case, and as many mutants."""
+SHOWN = 40
+"""Lines of what is wrong in one step."""
 
 Json = dict[str, Any]
 
 
-class Run:
-    """One run: what it found wrong, and the numbers that the document has."""
+@dataclass
+class Given:
+    """What is judged: cases by name for each release, mutants and HL7's examples, and what we find wrong with all of R4."""
 
-    def __init__(self) -> None:
-        self.wrong: list[str] = []
-        self.numbers: list[str] = []
-        self.tables: list[str] = []
+    sent: dict[str, Json]
+    sent_r5: dict[str, Json]
+    mutants: dict[str, Mutant]
+    found: dict[str, list[Fault]]
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        return {name: each.kind for name, each in self.mutants.items()}
+
+
+@dataclass
+class Run:
+    """One run: what it found wrong, and the lines that the document has."""
+
+    wrong: list[str] = field(default_factory=list)
+    numbers: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
 
     @contextmanager
-    def step(self, name: str) -> Any:
-        """Tells a step with its time, and whether it went well."""
+    def step(self, name: str) -> Iterator[None]:
+        """Tells a step with its time, and what went wrong in it."""
         before, begun = len(self.wrong), time.monotonic()
         yield
         state = "FAIL" if len(self.wrong) > before else "ok"
         print(f"{state:4} {time.monotonic() - begun:6.1f} s  {name}", flush=True)
-        for line in self.wrong[before : before + 40]:
+        for line in self.wrong[before : before + SHOWN]:
             print(f"       {line[:400]}", flush=True)
 
-    def told(self, table: agreement.Table) -> None:
+    def told(self, who: str, what: str, result: str) -> None:
+        self.numbers.append(f"| {who} | {what} | {result} |")
+
+    def cases(self, who: str, verdicts: Mapping[str, java.Verdict]) -> None:
+        """Everything that is sent has no errors."""
+        table = agreement.Table()
+        agreement.faultless(verdicts, table)
         self.wrong += table.unargued
+        clean = sum(not verdict.rejects for verdict in verdicts.values())
+        others = "".join(f"; {len(verdicts) - clean}: {why}" for why in table.needed)
+        self.told(who, f"{len(verdicts)} cases", f"{clean} without error{others}")
+
+    def mutants(self, who: str, given: Given, verdicts: Mapping[str, java.Verdict]) -> None:
+        """What is refused here is refused there, for the mutants that were judged there."""
+        kinds = {name: kind for name, kind in given.kinds.items() if name in verdicts}
+        table = agreement.compared(kinds, given.found, verdicts)
+        self.wrong += table.unargued
+        total = table.total
+        silent, agreed = total["ours"] / total.total(), (total["both"] + total["neither"]) / total.total()
+        if silent > agreement.MOST_SILENT:
+            self.wrong.append(f"we reject {silent:.2%} of what {who} accepts without a word")
+        self.told(who, f"{total.total()} mutants and examples of HL7", f"{agreed:.1%} judged alike")
+        self.tables += ["", f"### {who}", "", *agreement.rows(table), "", *agreement.reasons(table)]
 
 
 def main() -> None:
@@ -76,40 +116,14 @@ def main() -> None:
         home = packages.home(CACHE)
         examples, expansions = (packages.from_npm(name, CACHE) for name in packages.FROM_NPM)
         ours = {release: packages.ours(release, CACHE) for release in ("R4", "R5")}
-    with run.step("cases"):
-        sent, sent_r5 = cases.sent(GENERATED), cases.sent_r5(GENERATED_R5)
-        mutants = dict(agreement.mutants(_resources(sent.values()), MUTANTS))
-        mutants |= {f"official/{n}": Mutant("HL7's own example", n, each) for n, each in corpora.of_our_types(examples)}
-        found = {name: errors(validate(case)) for name, case in sent.items()}
-        found |= {name: errors(validate(each.resource)) for name, each in mutants.items()}
-        run.wrong += [f"we reject {name}: {found[name][0]}" for name in sent if found[name]]
-        run.wrong += [
-            f"{name} comes back changed"
-            for name, each in mutants.items()
-            if name.startswith("official/") and not corpora.comes_back(each.resource)
-        ]
-    with run.step("schemas: every XML that is sent"):
-        _schemas(run, packages.schema_r4(hapi.jars, CACHE), sent, "R4")
-        _schemas(run, packages.schema_r5(), sent_r5, "R5")
-    texts = {name: wire.write(case).decode() for name, case in sent.items()}
-    broken = {name: wire.write(each.resource).decode() for name, each in mutants.items()}
-    with run.step(f"HAPI, R4: {len(texts)} cases, {len(broken)} mutants"):
-        verdicts = hapi.judge(texts | broken, "R4", str(ours["R4"]), folder=CACHE)
-        _cases(run, "HAPI 8.8.1, R4", {name: verdicts[name] for name in texts})
-        _mutants(run, "HAPI 8.8.1", {name: each.kind for name, each in mutants.items()}, found, verdicts)
-    texts_r5 = {name: wire.write(case).decode() for name, case in sent_r5.items()}
-    with run.step(f"HAPI, R5: {len(texts_r5)} cases"):
-        _cases(run, "HAPI 8.8.1, R5", hapi.judge(texts_r5, "R5", str(ours["R5"]), folder=CACHE))
-    converting = subprocess.Popen(
-        [sys.executable, str(HERE / "corpora.py"), str(examples), str(expansions), str(CACHE / "all-types")],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    some, few = dict(list(texts.items())[::HL7_EACH]), dict(list(broken.items())[::HL7_EACH])
-    with run.step(f"HL7's engine, R4: {len(some)} cases, {len(few)} mutants"):
-        told = hl7.judge(some | few, "4.0.1", str(ours["R4"]), folder=CACHE, options=[f"-Duser.home={home}"])
-        _cases(run, "HL7's engine 6.9.4, R4", {name: told[name] for name in some})
-        _mutants(run, "HL7's engine 6.9.4", {name: mutants[name].kind for name in few}, found, told)
+    with run.step("cases, judged by us"):
+        given = _given(run, examples)
+    with run.step("official schemas: everything that is sent, as XML"):
+        _schemas(run, packages.schema_r4(hapi.jars, CACHE), given.sent, "R4")
+        _schemas(run, packages.schema_r5(), given.sent_r5, "R5")
+    _hapi(run, hapi, ours, given)
+    converting = _start_converting(examples, expansions)
+    _hl7(run, hl7, ours["R4"], home, given)
     with run.step("converter: all of HL7's examples"):
         _converted(run, json.loads(converting.communicate()[0]))
     with run.step("speed beside HAPI"):
@@ -119,83 +133,85 @@ def main() -> None:
     sys.exit(bool(run.wrong))
 
 
+def _given(run: Run, examples: Path) -> Given:
+    sent = cases.sent(GENERATED)
+    mutants = dict(agreement.mutants(_resources(sent.values()), MUTANTS))
+    official = dict(corpora.of_our_types(examples))
+    run.wrong += [f"{name} comes back changed" for name, each in official.items() if not corpora.comes_back(each)]
+    mutants |= {f"official/{name}": Mutant("HL7's own example", name, each) for name, each in official.items()}
+    found = {name: errors(validate(case)) for name, case in sent.items()}
+    run.wrong += [f"we reject {name}: {faults[0]}" for name, faults in found.items() if faults]
+    found |= {name: errors(validate(each.resource)) for name, each in mutants.items()}
+    return Given(sent, cases.sent_r5(GENERATED_R5), mutants, found)
+
+
 def _resources(given: Any) -> list[Json]:
     """Each resource, and each that stands in an entry."""
-    return [
-        each for case in given for each in (case, *(e["resource"] for e in case.get("entry", ()) if "resource" in e))
-    ]
+    inner = (e["resource"] for case in given for e in case.get("entry", ()) if "resource" in e)
+    return [*given, *inner]
 
 
-def _schemas(run: Run, schema: etree.XMLSchema, sent: Mapping[str, Json], release: Any) -> None:
+def _schemas(run: Run, schema: etree.XMLSchema, sent: Mapping[str, Json], release: Release) -> None:
     parser = etree.XMLParser(huge_tree=True)
     for name, case in sent.items():
         if not schema.validate(etree.fromstring(xml.write(case, release=release), parser)):
             run.wrong.append(f"{name}: {schema.error_log[0].message}")
-    run.numbers.append(f"| official schemas {release} | {len(sent)} XML texts | all valid |")
+    run.told(f"official schema, {release}", f"{len(sent)} XML texts", "all valid")
 
 
-def _cases(run: Run, who: str, verdicts: Mapping[str, java.Verdict]) -> None:
-    table = agreement.Table()
-    agreement.faultless(verdicts, table)
-    run.told(table)
-    clean = sum(not verdict.rejects for verdict in verdicts.values())
-    run.numbers.append(f"| {who} | {len(verdicts)} cases | {clean} without error{_needed(table)} |")
+def _texts(resources: Mapping[str, Json]) -> dict[str, str]:
+    return {name: wire.write(each).decode() for name, each in resources.items()}
 
 
-def _mutants(
-    run: Run, who: str, kinds: Mapping[str, str], found: Mapping[str, Any], verdicts: Mapping[str, java.Verdict]
-) -> None:
-    table = agreement.compared(kinds, found, verdicts)
-    run.told(table)
-    total = table.total
-    silent = total["ours"] / total.total()
-    if silent > 0.01:
-        run.wrong.append(f"we reject {silent:.1%} of what {who} accepts without a word")
-    agreed = (total["both"] + total["neither"]) / total.total()
-    run.numbers.append(f"| {who}, R4 | {total.total()} mutants and examples of HL7 | {agreed:.1%} judged alike |")
-    run.tables += ["", f"### {who}", "", *_rows(table), "", *_reasons(table)]
+def _hapi(run: Run, hapi: java.Engine, ours: Mapping[str, Path], given: Given) -> None:
+    texts, broken = _texts(given.sent), _texts({name: each.resource for name, each in given.mutants.items()})
+    with run.step(f"HAPI, R4: {len(texts)} cases, {len(broken)} mutants"):
+        verdicts = hapi.judge(texts | broken, "R4", str(ours["R4"]), folder=CACHE)
+        run.cases("HAPI 8.8.1, R4", {name: verdicts[name] for name in texts})
+        run.mutants("HAPI 8.8.1, R4", given, {name: verdicts[name] for name in broken})
+    with run.step(f"HAPI, R5: {len(given.sent_r5)} cases"):
+        run.cases("HAPI 8.8.1, R5", hapi.judge(_texts(given.sent_r5), "R5", str(ours["R5"]), folder=CACHE))
+
+
+def _hl7(run: Run, hl7: java.Engine, package: Path, home: Path, given: Given) -> None:
+    texts = dict(list(_texts(given.sent).items())[::HL7_EACH])
+    some = dict(list(given.mutants.items())[::HL7_EACH])
+    broken = _texts({name: each.resource for name, each in some.items()})
+    with run.step(f"HL7's engine, R4: {len(texts)} cases, {len(broken)} mutants"):
+        where = [f"-Duser.home={home}"]
+        verdicts = hl7.judge(texts | broken, "4.0.1", str(package), folder=CACHE, options=where)
+        run.cases("HL7's engine 6.9.4, R4", {name: verdicts[name] for name in texts})
+        run.mutants("HL7's engine 6.9.4, R4", given, {name: verdicts[name] for name in broken})
+
+
+def _start_converting(examples: Path, expansions: Path) -> subprocess.Popen[str]:
+    """It takes one core, and HL7's engine leaves one free."""
+    command = [sys.executable, str(HERE / "corpora.py"), str(examples), str(expansions), str(CACHE / "all-types")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def _converted(run: Run, counted: Json) -> None:
     every, same = counted["examples"], counted["identical"]
-    run.numbers.append(
-        f"| converter, {counted['types']} resource types | {every} examples of HL7: JSON → XML → JSON | {same} identical, "
-        f"{counted['literally']} to the letter |"
+    run.told(
+        f"our converter, {counted['types']} resource types",
+        f"{every} examples of HL7, JSON → XML → JSON",
+        f"{same} identical, {counted['literally']} to the letter",
     )
-    if same < every * 0.999:
+    if same < every * corpora.WANTED:
         run.wrong += counted["others"]
 
 
 def _speed(run: Run, hapi: java.Engine, package: Path) -> None:
     for result in speed.measured(hapi, package, CACHE):
-        print(f"       {json.dumps(result)}")
+        print(f"       {json.dumps(result)}", flush=True)
         if result["ratio"] < speed.WANTED:
             run.wrong.append(f"only {result['ratio']} times as fast as HAPI")
 
 
-def _rows(table: agreement.Table) -> list[str]:
-    outcomes = ("both", "neither", "theirs", "warned", "ours")
-    head = [
-        "| kind | both reject | both accept | only it rejects | we reject, it warns | only we reject |",
-        "|---|---|---|---|---|---|",
-    ]
-    rows = [(kind, table.rows[kind]) for kind in sorted(table.rows)] + [("**all**", table.total)]
-    return head + [f"| {kind} | {' | '.join(str(row[outcome]) for outcome in outcomes)} |" for kind, row in rows]
-
-
-def _reasons(table: agreement.Table) -> list[str]:
-    return [f"- {count} times: {why}." for why, count in table.needed.most_common()]
-
-
-def _needed(table: agreement.Table) -> str:
-    return "".join(f"; {count}: {why}" for why, count in table.needed.items())
-
-
 def _compare(run: Run) -> None:
-    begin, end = "<!-- numbers: make conformance WRITE=1 -->\n", "<!-- end of numbers -->\n"
     text = DOCS.read_text("utf-8")
-    fresh = begin + "\n".join(["| by | what | |", "|---|---|---|", *run.numbers, *run.tables]) + "\n" + end
-    written = re.sub(f"{begin}.*{end}", lambda _: fresh, text, flags=re.DOTALL)
+    fresh = "\n".join(["| by | what | |", "|---|---|---|", *run.numbers, *run.tables])
+    written = re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}{fresh}\n{END}", text, flags=re.DOTALL)
     if os.environ.get("WRITE"):
         DOCS.write_text(written, "utf-8")
     elif written != text and not FULL:

@@ -25,7 +25,7 @@ from adapter.validation import errors, validate
 from adapter.wire import json as wire
 
 SIZES = (50, 1_000)
-SECONDS = 10.0
+SECONDS = 6.0
 WANTED = 5
 
 

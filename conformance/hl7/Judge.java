@@ -38,7 +38,7 @@ public class Judge {
     if (!arguments[1].equals("-")) {
       engine.loadPackage(arguments[1], null);
     }
-    engine.setAnyExtensionsAllowed(true).setAllowExampleUrls(true); // as HAPI does
+    engine.getDefaultInstanceValidatorParameters().setExtensions(List.of("any")).setAllowExampleUrls(true); // as HAPI does
     engine.setPolicyAdvisor(new BasePolicyAdvisorForFullValidation(ReferenceValidationPolicy.CHECK_TYPE_IF_EXISTS, Set.of()));
     engine.setFetcher((IValidatorResourceFetcher) Proxy.newProxyInstance(
         Judge.class.getClassLoader(), new Class<?>[] {IValidatorResourceFetcher.class}, Judge::elsewhere));
