@@ -74,7 +74,7 @@ def test_a_wrong_expectation_or_a_canary_that_arrives_fails_the_demo_which_ends_
         shown.send_signal(signal.SIGTERM)
         rest, err = shown.communicate(timeout=60)
     assert (shown.returncode, rest, err) == (1, "", "")
-    assert len(children) == 9
+    assert len(children) == 10
     assert "01-fk-rehab-need: fk holds canary 1" in told
     assert "43-unknown-recipient, insurance-company: refused (exchange.unknown-recipient), expected" in told
     assert "0 lost, 1 leaked" in told
@@ -91,7 +91,7 @@ def test_told_to_end_in_the_middle_it_leaves_no_program_and_no_folder(tmp_path):
         shown.send_signal(signal.SIGTERM)
         shown.communicate(timeout=60)
     assert shown.returncode != 0
-    assert len(children) == 9
+    assert len(children) == 10
     assert not any(_runs(pid) for pid in children)
     assert list(tmp_path.iterdir()) == []
 
@@ -365,8 +365,8 @@ def test_what_is_left_out_is_read_from_what_arrived():
 def test_settings_of_both_regions_are_what_the_adapter_reads(tmp_path):
     asyncio.run(_prepared(tmp_path))
     sender = load_settings(tmp_path / SENDER / "koord.toml", {})
-    assert {each.id: (each.recipient, each.format) for each in sender.destinations} == {
-        each.id: (each.type, each.format) for each in cast.RECEIVERS
+    assert {each.id: (each.recipient, each.format, each.fhir_version) for each in sender.destinations} == {
+        each.id: (each.type, each.format, each.fhir_version) for each in cast.RECEIVERS
     }
     assert load_settings(tmp_path / "region-b" / "koord.toml", {}).region.provider == cast.PROVIDER_B
 

@@ -14,7 +14,9 @@ from secrets import token_bytes
 from typing import Any, Final, Literal
 
 from adapter.certs import Credential, write_private
+from adapter.definitions import Release
 from adapter.store import make_key_file
+from adapter.wire.media import RELEASES, Version
 
 PROVIDER_A: Final = "TSTNMT2321000016-A000"
 PROVIDER_B: Final = "TSTNMT2321000131-B000"
@@ -32,6 +34,7 @@ class Receiver:
     hsa_id: str | None = None
     allows_protected_identity: bool = False
     format: Literal["json", "xml"] = "json"
+    fhir_version: Version = "4.0"
     adapter: bool = False
 
 
@@ -39,11 +42,17 @@ RECEIVERS: Final = (
     Receiver("region-b", "vard", hsa_id=PROVIDER_B, adapter=True),
     Receiver("care-unit", "vard", hsa_id="TSTNMT2321000016-A002", allows_protected_identity=True),
     Receiver("fk", "forsakringskassan", "2021005521"),
+    Receiver("fk-r5", "forsakringskassan", "2021005521", fhir_version="5.0"),
     Receiver("employer", "arbetsgivare", "5566778899"),
     Receiver("af", "arbetsformedlingen", "2021002114"),
     Receiver("municipality", "kommun", "2120009994", format="xml"),
     Receiver("samordningsforbund", "samordningsforbund", "2220009993"),
 )
+
+
+def release_of(recipient: str) -> Release:
+    """The release of FHIR that a receiver reads; R4 if it is not one of ours."""
+    return next((RELEASES[receiver.fhir_version] for receiver in RECEIVERS if receiver.id == recipient), "R4")
 
 
 JOURNAL: Final = "journal"
@@ -133,6 +142,7 @@ def _destination(receiver: Receiver, url: str, credential: Credential, ca: Path)
         "hsa_id": receiver.hsa_id,
         "allows_protected_identity": receiver.allows_protected_identity,
         "format": receiver.format,
+        "fhir_version": receiver.fhir_version,
         **_link(url, credential, ca),
     }
     return {name: value for name, value in told.items() if value is not None}

@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from adapter.consent.inspection import leaves
+from adapter.demo.cast import release_of
 from adapter.demo.playing import Notified, Played, Sent
 from adapter.demo.scenario import Expectation, Notice, Outcome, normalised
 from adapter.domain import Category, Record, read_record
@@ -185,7 +186,8 @@ def _row(played: Played, expected: Expectation, held: Sequence[Held], mapper: Ma
         except AdapterError as error:
             problems.append(f"holds what cannot be read ({error.first.code})")
             continue
-        left_out |= left_out_of(read_record(dict(each.record), mode="test")[0], bundles[-1], mapper)
+        in_release = mapper.of(release_of(expected.recipient))
+        left_out |= left_out_of(read_record(dict(each.record), mode="test")[0], bundles[-1], in_release)
     if (outcome, reason) != wished:
         problems.append(f"{_words(outcome, reason)}, expected {_words(*wished)}")
     if expected.outcome == "delivered" and left_out != expected.left_out:

@@ -95,7 +95,7 @@ async def _verdict(chosen: Sequence[Scenario], stage: Stage, telling: Report) ->
             stage.must_run()
             one_more(each)
     held = await stage.held(telling.step("asking", len(RECEIVERS)))
-    return judge(played, held, Mapper(load()), await stage.entries(delivered(played)))
+    return judge(played, held, Mapper(load(), load), await stage.entries(delivered(played)))
 
 
 @contextmanager
