@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from decimal import Decimal
 from random import Random
 
 import pytest
+from fhir_generated import Maker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from profile_examples import broken, examples
 from test_validation import mutated
 
 from adapter.profiles import profiles
+from adapter.validation import plain, validate
 from adapter.validation import profiles as judging
-from adapter.validation import validate
 from adapter.validation.quick import Compiled, compiled
 
 EXAMPLES = {(release, name): made for release in ("R4", "R5") for name, made in examples(release).items()}
@@ -29,7 +31,14 @@ def walked(monkeypatch, resource, release):
 
     with monkeypatch.context() as patched:
         patched.setattr(judging, "compiled", whole)
+        patched.setattr(plain, "often", lambda *_: None)
         return validate(resource, release)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """A quick yes is made when it is first asked for, not when it has been asked for often."""
+    monkeypatch.setattr(plain, "_OFTEN", 0)
 
 
 def test_most_profiles_have_a_quick_yes():
@@ -48,6 +57,52 @@ def test_an_example_gets_the_quick_yes_of_its_profile(release, name):
         assert found.quick.is_valid(resource)
 
 
+def plain_of(release, resource):
+    return plain.plain(profiles(release), resource["resourceType"], tuple(resource["meta"]["profile"]))
+
+
+UNUSUAL = {
+    "R4": {"koord-audit-event", "koord-block", "koord-care-plan", "koord-journal-entry"},
+    "R5": {"koord-block", "koord-care-plan", "koord-journal-entry", "koord-message-header"},
+}
+"""Codes beside an extensible value set, of which a warning tells, extensions with an invariant or in a data type, rare types."""
+PLAIN = [
+    (release, name)
+    for release, name in EXAMPLES
+    if not name.startswith(("koord-bundle", "koord-consent")) and name not in UNUSUAL[release]
+]
+
+
+@pytest.mark.parametrize(("release", "name"), PLAIN)
+def test_an_example_is_plain(release, name):
+    made = EXAMPLES[release, name]
+    assert plain_of(release, made).says_yes(made)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"executionPeriod": {"start": "2026-02-02", "end": "2026-02-01"}},
+        {"executionPeriod": {"start": "2026-02", "end": "2026-02-01"}},
+        {"restriction": {"repetitions": Decimal("2.0")}},
+        {"contained": [{"resourceType": "Patient", "id": "x"}]},
+        {"text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml"><script/></div>'}},
+        {"for": {"reference": "Condition/1"}},
+        {"note": [{"text": "a", "id": "x"}]},
+        {"description": ""},
+        {"authoredOn": "2026-02-30"},
+        {"_description": {"extension": [{"url": "urn:x", "valueString": "y"}]}},
+        {"extension": [{"url": "urn:x", "valueString": "y"}]},
+        {"input": [{"type": {"text": "a"}, "valueString": "x", "valueBoolean": True}]},
+        {"meta": {"profile": ["https://elsewhere.example/p"]}},
+    ],
+)
+def test_what_is_unusual_or_wrong_is_not_plain(changes):
+    made = EXAMPLES["R4", "koord-intervention"] | changes
+    found = plain_of("R4", made)
+    assert found is None or not found.says_yes(made)
+
+
 def test_what_breaks_an_invariant_breaks_it_with_the_quick_yes_too(monkeypatch):
     for resource in broken().values():
         assert set(validate(resource)) == set(walked(monkeypatch, resource, "R4"))
@@ -64,5 +119,16 @@ def test_with_the_quick_yes_the_same_faults_are_told(monkeypatch, release, name)
             resource = mutated(resource, random)
             if isinstance(resource, dict):
                 assert set(validate(resource, release)) == set(walked(monkeypatch, resource, release))
+
+    same()
+
+
+@pytest.mark.parametrize("name", sorted({made["resourceType"] for made in EXAMPLES.values()}))
+def test_of_generated_resources_the_same_is_told_too(monkeypatch, name):
+    @settings(max_examples=15)
+    @given(st.integers(0, 2**32), st.sampled_from([0.02, 0.1, 0.3]))
+    def same(seed, richness):
+        resource = Maker(seed, richness, companions=False).resource(name)
+        assert set(validate(resource)) == set(walked(monkeypatch, resource, "R4"))
 
     same()

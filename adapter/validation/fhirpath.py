@@ -24,7 +24,7 @@ Runs = Callable[[Any, Any], bool | None]
 
 
 def runs(known: Definitions, expression: str) -> Runs:
-    """A FHIRPath expression as a function. An empty answer holds, as in FHIR's own validators."""
+    """A FHIRPath expression as a function. An empty answer does not hold, as in HL7's own validators."""
     if _COMPLEX_TYPE.search(expression):
         return lambda value, resource: None  # noqa: ARG005  the same face as the others
     prepared = _EXTENSION.sub(r"extension.where(url=\1)", expression)
@@ -40,7 +40,7 @@ def _evaluated(known: Definitions, expression: str, value: Any, resource: Any) -
         found = evaluate(expression, _plain(value, names), {"resource": whole, "rootResource": whole})
     except (RuntimeError, TypeError, ValueError):
         return None
-    return not (found is False or found == [False])
+    return found not in (False, None, [], [False])
 
 
 @cache

@@ -86,7 +86,13 @@ def _is_of_condition(reference: Any) -> bool:
 
 
 def _no_diagnosis(resource: Json) -> bool:
-    return _diagnoses(resource) == 0 and _leads_to_no_condition(resource)
+    """As ``_diagnoses`` and ``_leads_to_no_condition`` in one pass, since every intervention is asked."""
+    return not any(
+        ("system" in each and _is_of_diagnoses(each["system"]))
+        or ("reference" in each and _is_of_condition(each["reference"]))
+        or each.get("type") == "Condition"
+        for each in _descendants(resource)
+    ) and not any(each.get("resourceType") == "Condition" for each in objects(resource, "contained"))
 
 
 def _plan_diagnosis(plan: Json) -> bool:

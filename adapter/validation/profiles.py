@@ -57,6 +57,11 @@ class Against:
         _Walk(self, url, value if kind else container, container, report).item(asked, Item(value, None, kind), place)
         return True
 
+    def walk(self, asked: Plan, url: str, resource: Any, place: Place, report: Report) -> None:
+        """Tells every fault of a resource against a part of a profile."""
+        item = Item(resource, None, resource["resourceType"])
+        _Walk(self, url, resource, resource, report).item(asked, item, place)
+
     def conforms(self, value: Any, url: str, container: Any) -> bool:
         """No fault that is an error; nothing conforms to what is not known. A cycle of references counts as conforming."""
         key = (id(value), url)
@@ -159,7 +164,7 @@ class _Walk:
         if not isinstance(reference, str):
             return
         target = self._resolve(reference)
-        kind = target.get("resourceType") if target else _type_named(reference)
+        kind = _type_named(reference) or (target.get("resourceType") if target else None)
         if kind is None:
             return
         known = self.against.known

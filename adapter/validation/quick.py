@@ -2,8 +2,8 @@
 The quick yes: what a profile asks as one JSON Schema, run outside Python. Most values are right, and a plan is walked only
 for those that are not, or that the schema cannot tell.
 
-The schema never says yes to what the walk would refuse. What a schema cannot say (invariants, profiles of other values,
-targets of references) is walked for every value: the plan's *rest*.
+The schema never says yes to what the walk would refuse. What a schema cannot say (invariants, profiles of other values
+and of the targets of references) is walked for every value: the plan's *rest*.
 """
 
 from __future__ import annotations
@@ -48,15 +48,30 @@ def compiled(known: Profiles, url: str) -> Compiled | None:
         return None
     whole = plan(known, profile)
     try:
-        schema: Json = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_value(whole)}
+        schema: Json = {"$schema": "https://json-schema.org/draft/2020-12/schema", **rules_of(whole)}
         quick = Draft202012Validator(schema, pattern_options=RegexOptions(), validate_formats=False)
-    except _Unsayable:
+    except Unsayable:
         quick = None
     return Compiled(profile.type if profile.kind == "resource" else "", whole, _rest(whole), quick)
 
 
-class _Unsayable(Exception):
+class Unsayable(Exception):
     """A rule that has no form in JSON Schema."""
+
+
+def rules_of(asked: Plan) -> Json:
+    """
+    What a plan asks of a value, as JSON Schema.
+
+    Raises:
+        Unsayable: a part of it has no such form.
+    """
+    return _value(asked)
+
+
+def literal(types: Iterable[str]) -> str:
+    """The regular expression of a relative reference to a resource of these types."""
+    return f"^(?:{'|'.join(types)})/[A-Za-z0-9.-]{{1,64}}$"
 
 
 def _rest(asked: Plan) -> Plan | None:
@@ -64,7 +79,8 @@ def _rest(asked: Plan) -> Plan | None:
     children = tuple(rest for child in asked.children if (rest := _rest(child)))
     parts = tuple((part, _rest(replace(part.plan, low=0, high=None))) for part in asked.parts)
     told = any(rest for _, rest in parts)
-    if not (children or told or asked.checks or asked.profiles or asked.targets):
+    targets = asked.targets if _names_profiles(asked) else ()
+    if not (children or told or asked.checks or asked.profiles or targets):
         return None
     empty = replace(_bare(asked), parts=(), children=())
     return replace(
@@ -74,8 +90,12 @@ def _rest(asked: Plan) -> Plan | None:
         children=children,
         checks=asked.checks,
         profiles=asked.profiles,
-        targets=asked.targets,
+        targets=targets,
     )
+
+
+def _names_profiles(asked: Plan) -> bool:
+    return any("/" in target for target in asked.targets)
 
 
 def _bare(asked: Plan) -> Plan:
@@ -85,13 +105,15 @@ def _bare(asked: Plan) -> Plan:
 def _value(asked: Plan) -> Json:
     """One value. A primitive with its extensions is left to the walk, as an object is asked for where there are children."""
     if asked.limits:
-        raise _Unsayable
+        raise Unsayable
     schema: Json = {}
     if asked.fixed is not None:
         schema["const"] = asked.fixed
     rules = [pattern_schema(asked.pattern)] if asked.pattern is not None else []
     if asked.bound is not None:
-        rules.append(_coded(asked.bound))
+        rules.append(coded(asked.bound))
+    if asked.targets and not _names_profiles(asked):
+        rules.append({"properties": {"reference": {"type": "string", "pattern": literal(asked.targets)}}})
     if asked.children:
         schema["type"] = "object"
         rules += [rule for child in asked.children for rule in _element(child)]
@@ -124,7 +146,7 @@ def _allowed(asked: Plan) -> list[str]:
     if asked.types is None or _inner_resource(asked):
         return [*asked.properties]
     if not asked.is_choice:
-        raise _Unsayable
+        raise Unsayable
     return [name for name, kind in asked.properties.items() if kind in asked.types]
 
 
@@ -145,12 +167,12 @@ def _slices(asked: Plan, name: str) -> Iterator[Json]:
     if not asked.parts:
         return
     if not asked.is_list or asked.slicing.is_ordered or asked.slicing.rules == "openAtEnd":
-        raise _Unsayable
+        raise Unsayable
     earlier: list[Json] = []
     for part in asked.parts:
         told = part.belongs.schema
         if told is None or part.plan.parts:
-            raise _Unsayable
+            raise Unsayable
         mine: Json = {"allOf": [told, *({"not": each} for each in earlier)]}
         yield from _members(part.plan, name, mine)
         yield {"properties": {name: {"items": {"if": mine, "then": _value(part.plan)}}}}
@@ -172,12 +194,12 @@ def _present(name: str, asked: Plan) -> Json:
 
 
 def _absent(names: Iterable[str]) -> Json:
-    return {"not": {"anyOf": [{"required": [each]} for name in sorted(names) for each in (name, f"_{name}")]}}
+    return {"propertyNames": {"not": {"enum": [each for name in sorted(names) for each in (name, f"_{name}")]}}}
 
 
-def _coded(bound: Bound) -> Json:
+def coded(bound: Bound) -> Json:
     if bound.codes is None or not bound.codes.by_system:
-        raise _Unsayable
+        raise Unsayable
     coding = {
         "anyOf": [
             {

@@ -90,7 +90,7 @@ def schema_of(known: Definitions, path: str) -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$ref": f"#/$defs/{path}",
-        "$defs": objects | _primitives(known),
+        "$defs": objects | primitives(known),
     }
 
 
@@ -107,7 +107,8 @@ def _reached(known: Definitions, path: str, whole: bool) -> list[str]:  # noqa: 
 
 
 @cache
-def _primitives(known: Definitions) -> dict[str, Any]:
+def primitives(known: Definitions) -> dict[str, Any]:
+    """The schemas of all primitive types, by the names under which others refer to them."""
     return {f"primitive:{name}": _primitive(known, name) for name in sorted(known.primitive_types)}
 
 
@@ -183,11 +184,16 @@ def _value(known: Definitions, element: Element, *, whole: bool) -> dict[str, An
     if element.type == "Resource" or (element.type == "Extension" and not whole):
         return {"type": "object"}
     shape = known.shape_of(element)
+    if shape is None:
+        return primitive_value(known, element)
+    schema = {"$ref": f"#/$defs/{shape.path}"}
     required = element.binding is not None and element.binding.strength == "required"
-    if shape is not None:
-        schema = {"$ref": f"#/$defs/{shape.path}"}
-        return {"allOf": [schema, _bound_object(known, element)]} if required else schema
-    if required:
+    return {"allOf": [schema, _bound_object(known, element)]} if required else schema
+
+
+def primitive_value(known: Definitions, element: Element) -> dict[str, Any]:
+    """The value of a primitive: one of the codes that are required, or what its type allows (one of ``primitives``)."""
+    if element.binding is not None and element.binding.strength == "required":
         return _bound_code(_codes(known, element))
     return {"$ref": f"#/$defs/primitive:{element.type}"}
 

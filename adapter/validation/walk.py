@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from adapter.definitions import Constraint, Definitions, Element, Release, Shape, definitions
 from adapter.errors import Fault, Severity
 from adapter.profiles import CANONICAL, Profiles
-from adapter.validation import extensions, structure
+from adapter.validation import extensions, plain, structure
 from adapter.validation.bindings import Bound
 from adapter.validation.invariants import INVARIANTS, Holds, objects
 from adapter.validation.narrative import broken_rule
@@ -77,11 +77,13 @@ class _Plan:
 class _Bundle:
     """
     A Bundle around a resource: its resources by fullUrl, their names as relative references would say them, and the server
-    (``base``) that the fullUrl of the present entry names.
+    (``base``) that the fullUrl of the present entry names. ``is_uniform``: every fullUrl is its resource's name on one
+    server, so that no relative reference inside can miss what it means.
     """
 
     entries: Mapping[str, Mapping[str, Any]]
     names: frozenset[str]
+    is_uniform: bool
     base: str = ""
 
     def entry(self, entry: dict[str, Any]) -> _Bundle:
@@ -229,6 +231,8 @@ class Walk:
         if not name:
             self._fault("fhir.resource-type", place, f"{self.release} resourceType")
             return
+        if within is None and self._is_plain(name, resource, place, bundle, asked):
+            return
         self._structure(name, resource, place)
         plan = _plan(self.release, name)
         if within is not None:
@@ -243,6 +247,20 @@ class Walk:
         if contained:
             self._unreferred(resource, place)
         self._profiles(resource, place, scope, asked)
+
+    def _is_plain(
+        self, name: str, resource: dict[str, Any], place: Place, bundle: _Bundle | None, asked: Sequence[str]
+    ) -> bool:
+        """The quick yes, where it may be asked for; what it leaves of the profiles is told."""
+        if bundle is not None and not bundle.is_uniform:
+            return False
+        found = plain.often(self.profiles, name, tuple(dict.fromkeys([*asked, *_named(resource)])))
+        if found is None or not found.says_yes(resource):
+            return False
+        against = Against(self.profiles, bundle.find if bundle else _nothing, _written, self.judged)
+        for url, rest in found.rests:
+            against.walk(rest, url, resource, place, self._report)
+        return True
 
     def _profiles(self, resource: dict[str, Any], place: Place, scope: _Scope, asked: Sequence[str]) -> None:
         """The profiles that a resource names and those that it is asked for; of other people's, not all are known here."""
@@ -339,6 +357,8 @@ class Walk:
                 severity: Severity = "error" if url.startswith(CANONICAL) else "warning"
                 self._fault("fhir.extension-unknown", place, f"{self.release} {row.name}", severity)
             return
+        if profile.is_modifier != (row.name == "modifierExtension"):
+            self._fault("fhir.extension-place", place, f"{self.release} isModifier", profile=url)
         parent = (scope.resource, *_names(place, scope.place)[:-1])
         if not extensions.may_stand(profile.contexts, self.known, parent):
             self._fault("fhir.extension-place", place, f"{self.release} context", profile=url)
@@ -438,11 +458,18 @@ def _name(place: Place) -> str:
 def _bundle(resource: dict[str, Any]) -> _Bundle:
     by_url: dict[str, Mapping[str, Any]] = {}
     names: set[str] = set()
+    bases: set[str] = set()
     for entry in objects(resource, "entry"):
         for inner in objects(entry, "resource"):
-            by_url.setdefault(str(entry.get("fullUrl")), inner)
-            names.add(f"{inner.get('resourceType')}/{inner.get('id')}")
-    return _Bundle(by_url, frozenset(names))
+            url, name = str(entry.get("fullUrl")), f"{inner.get('resourceType')}/{inner.get('id')}"
+            by_url.setdefault(url, inner)
+            names.add(name)
+            bases.add(url.removesuffix(f"/{name}") if _RESTFUL.fullmatch(url) and url.endswith(f"/{name}") else "")
+    return _Bundle(by_url, frozenset(names), is_uniform=len(bases) == 1 and "" not in bases)
+
+
+def _nothing(_: str) -> None:
+    """Where a reference leads when there is no Bundle around."""
 
 
 def _as_long(values: Any, companions: list[Any]) -> bool:

@@ -1,0 +1,369 @@
+"""
+The quick yes for whole resources. One JSON Schema for each type, and for the profiles that a resource names, says yes to what
+is *plain*: nothing in it is unusual (contained resources, narrative, ids of elements, other people's extensions, primitives
+without value), and nothing breaks a rule. Everything else is walked.
+
+The schema never says yes to what the walk would tell of, warnings included. What it cannot say of a plain resource is left:
+the order of a period, whole numbers written as decimals, and the invariants of the profiles (``rests``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Final
+
+from jsonschema_rs import Draft202012Validator, RegexOptions
+
+from adapter.definitions import Element, Shape
+from adapter.profiles import Node, Profile, Profiles
+from adapter.validation import extensions, schema
+from adapter.validation.bindings import Bound
+from adapter.validation.invariants import INVARIANTS, is_after
+from adapter.validation.plans import Plan
+from adapter.validation.quick import Unsayable, coded, compiled, literal, rules_of
+from adapter.validation.slicing import Json
+from adapter.validation.text_rules import TEXT_RULES
+
+_USUAL: Final = frozenset(
+    {
+        "boolean",
+        "code",
+        "CodeableConcept",
+        "Coding",
+        "date",
+        "dateTime",
+        "Identifier",
+        "markdown",
+        "Period",
+        "Quantity",
+        "Reference",
+        "string",
+        "uri",
+    }
+)
+"""The types of a choice that plain resources use; the others are walked."""
+_NOTHING: Final[Json] = {}
+_URI_IDENTIFIER: Final[Json] = {
+    "if": {"properties": {"system": {"const": "urn:ietf:rfc:3986"}}, "required": ["system"]},
+    "then": {"properties": {"value": {"pattern": r"^[A-Za-z][A-Za-z0-9+.-]*:\S+$"}}},
+}
+_ABSOLUTE_SYSTEM: Final[Json] = {"properties": {"system": {"pattern": r"^[A-Za-z][A-Za-z0-9+.-]*:\S+$"}}}
+
+
+_NOT_HOME: Final[Json] = {"properties": {"use": {"not": {"const": "home"}}}}
+
+
+def _not_both(*names: str) -> Json:
+    return {"not": {"required": [*names]}}
+
+
+def _absent(name: str) -> Json:
+    return {"not": {"required": [name]}}
+
+
+_FORMS: Final[dict[tuple[str, str], Json]] = {
+    ("Attachment", "att-1"): {"dependentRequired": {"data": ["contentType"]}},
+    ("Attachment", "datatypes.html#Attachment.size"): _not_both("data", "size"),
+    ("CarePlan.activity", "cpl-3"): _not_both("detail", "reference"),
+    ("Consent", "ppc-1"): {"anyOf": [{"required": ["policy"]}, {"required": ["policyRule"]}]},
+    **{("Consent", f"ppc-{number}"): {"required": ["patient"]} for number in (2, 3, 4, 5)},
+    ("ContactPoint", "cpt-2"): {"dependentRequired": {"value": ["system"]}},
+    ("DomainResource", "dom-2"): _NOTHING,
+    ("DomainResource", "dom-4"): _NOTHING,
+    ("DomainResource", "dom-5"): _NOTHING,
+    ("DomainResource", "references.html#contained"): _NOTHING,
+    ("Goal.target", "gol-1"): {"propertyNames": {"not": {"pattern": "^_?detail"}}},
+    ("Identifier", "datatypes.html#Identifier.system"): {"allOf": [_ABSOLUTE_SYSTEM, _URI_IDENTIFIER]},
+    ("Meta", "resource.html#Meta"): {"properties": {"security": {"maxItems": 1}, "tag": {"maxItems": 1}}},
+    ("Organization", "org-1"): {"anyOf": [{"required": ["identifier"]}, {"required": ["name"]}]},
+    ("Organization.address", "org-2"): _NOT_HOME,
+    ("Organization.contact", "org-3"): {"properties": {"telecom": {"items": _NOT_HOME}}},
+    ("Organization.contact", "org-4"): {"properties": {"address": _NOT_HOME}},
+    ("Organization.telecom", "org-3"): _NOT_HOME,
+    ("Period", "per-1"): _not_both("start", "end"),
+    ("Provenance.agent", "prov-1"): _absent("onBehalfOf"),
+    ("Quantity", "datatypes.html#Quantity.system"): _ABSOLUTE_SYSTEM,
+    ("Quantity", "qty-3"): {"dependentRequired": {"code": ["system"]}},
+    ("Reference", "ref-1"): _NOTHING,
+    ("Task", "inv-1"): _not_both("authoredOn", "lastModified"),
+    ("Task", "tsk-1"): _absent("restriction"),
+}
+"""Invariant or rule of the text → a schema that is at least as strict, for what is plain."""
+
+_OFTEN: Final = 20
+_MOST_ASKED: Final = 1_000
+_asked: Final[Counter[tuple[Profiles, str, tuple[str, ...]]]] = Counter()
+"""How often each quick yes has been asked for."""
+
+_Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """``periods`` and ``integers``: where those stand that the schema could not judge; ``rests``: profile and what is left of it."""
+
+    validator: Draft202012Validator
+    periods: tuple[_Path, ...]
+    integers: tuple[_Path, ...]
+    rests: tuple[tuple[str, Plan], ...]
+
+    def says_yes(self, resource: Any) -> bool:
+        """The resource is plain and breaks no rule of FHIR's, and of its profiles at most what is left."""
+        return (
+            self.validator.is_valid(resource)
+            and not any(
+                is_after(period.get("start"), period.get("end"))
+                for path in self.periods
+                for period in _at(resource, path)
+            )
+            and not any(isinstance(number, Decimal) for path in self.integers for number in _at(resource, path))
+        )
+
+
+def often(known: Profiles, kind: str, urls: tuple[str, ...]) -> Plain | None:
+    """``plain`` for what has been asked for often enough: to make one costs as much as a hundred walks."""
+    key = (known, kind, urls)
+    if len(_asked) > _MOST_ASKED:
+        _asked.clear()
+    _asked[key] += 1
+    return plain(*key) if _asked[key] > _OFTEN else None
+
+
+@lru_cache(maxsize=256)
+def plain(known: Profiles, kind: str, urls: tuple[str, ...]) -> Plain | None:
+    """
+    The quick yes for a type of resource that is held to these profiles; None if there is none.
+
+    Raises:
+        Misconfigured: a profile slices in a way that cannot be decided here (``profile.slicing``).
+    """
+    profiles = [(url, found) for url in urls if (found := compiled(known, url))]
+    if len(profiles) < len(urls) or any(each.quick is None or each.resource != kind for _, each in profiles):
+        return None
+    builder = _Builder(known)
+    try:
+        root = builder.group(kind, ())
+        rules = [rule for _, each in profiles if (rule := rules_of(each.whole))]
+    except Unsayable:
+        return None
+    whole = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "allOf": [root, *rules],
+        "$defs": builder.shapes | schema.primitives(known.base),
+    }
+    return Plain(
+        Draft202012Validator(whole, pattern_options=RegexOptions(), validate_formats=False),
+        tuple(dict.fromkeys(builder.periods)),
+        tuple(dict.fromkeys(builder.integers)),
+        tuple((url, each.rest) for url, each in profiles if each.rest),
+    )
+
+
+class _Builder:
+    """Gathers the shapes that a type of resource reaches, each as strict as the walk or stricter."""
+
+    def __init__(self, known: Profiles) -> None:
+        self.known, self.base = known, known.base
+        self.shapes: dict[str, Json] = {}
+        self.periods: list[_Path] = []
+        self.integers: list[_Path] = []
+
+    def group(self, path: str, steps: _Path | None) -> Json:
+        """
+        The schema of a shape. ``steps``: the names that lead to it from the resource, None inside data types and where
+        a group contains itself; only where they are known is a period or an integer found again.
+        """
+        name = path if steps is None else "/".join((path, *steps))
+        if name not in self.shapes:
+            shape = self.base.shape(path)
+            if shape is None:
+                raise Unsayable
+            self.shapes[name] = {}  # stands for itself while it is made
+            self.shapes[name] = self._object(shape, steps)
+        reference = name.replace("~", "~0").replace("/", "~1")
+        return {"$ref": f"#/$defs/{reference}"}
+
+    def _object(self, shape: Shape, steps: _Path | None) -> Json:
+        properties: dict[str, Any] = {}
+        if shape.path in self.base.resource_types:
+            properties["resourceType"] = {"const": shape.path}
+        for element in shape.properties.values():
+            try:
+                properties[element.name] = self._listed(element, self._element(shape, element, steps))
+            except Unsayable:
+                continue
+        required = [element.name for element in shape.elements if element.min and not element.is_choice]
+        if not properties.keys() >= set(required):
+            raise Unsayable
+        rules = [
+            *self._rules(shape.path, [constraint.key for constraint in shape.constraints]),
+            *_choices(shape, properties),
+        ]
+        made: Json = {"type": "object", "properties": properties, "additionalProperties": False, "minProperties": 1}
+        named = ["resourceType"] if shape.path in self.base.resource_types else []
+        return made | {"required": [*required, *named]} | ({"allOf": rules} if rules else {})
+
+    def _rules(self, path: str, keys: Iterable[str]) -> Iterator[Json]:
+        """The forms of the invariants that are judged on a shape or element, and of the text's rules for it."""
+        kept = INVARIANTS[self.base.release]
+        owners = self.base.lineage(path) or (path,)
+        judged = {(owner, key) for key in keys for owner in owners if (owner, key) in kept}
+        judged |= {(owner, rule) for owner in owners for rule, _ in TEXT_RULES.get(owner, ())}
+        for each in sorted(judged):
+            if each not in _FORMS:
+                raise Unsayable
+            if _FORMS[each]:
+                yield _FORMS[each]
+
+    def _element(self, shape: Shape, element: Element, steps: _Path | None) -> Json:
+        is_resource = shape.path in self.base.resource_types
+        if element.type in ("Resource", "xhtml") or (element.name == "id" and not is_resource):
+            raise Unsayable
+        if element.name == "modifierExtension" or (element.choice and element.type not in _USUAL):
+            raise Unsayable
+        if element.type == "Extension":
+            return self._extensions(shape.path, steps)
+        inner = None if steps is None else (*steps, element.name)
+        rules = [] if self._is_group(element) else [*self._rules(element.path, [c.key for c in element.constraints])]
+        return {"allOf": [self._value(element, inner), *rules]} if rules else self._value(element, inner)
+
+    def _is_group(self, element: Element) -> bool:
+        shape = self.base.shape_of(element)
+        return shape is not None and shape.path == element.path
+
+    def _value(self, element: Element, steps: _Path | None) -> Json:
+        shape = self.base.shape_of(element)
+        if shape is None:
+            return self._primitive(element, steps)
+        if element.type == "Reference":
+            return self._reference(element.types[0].targets)
+        if element.type == "Period" and steps is not None:
+            self.periods.append(steps)
+            return self._ordered_elsewhere()
+        value = self.group(shape.path, steps if shape.path == element.path else None)
+        binding = element.binding
+        if (
+            binding is None
+            or binding.strength not in ("required", "extensible")
+            or not self.base.has_codes(binding.value_set)
+        ):
+            return value
+        return {
+            "allOf": [
+                value,
+                coded(Bound(binding.strength, binding.value_set, self.base.codes(binding.value_set), self.base)),
+            ]
+        }
+
+    def _ordered_elsewhere(self) -> Json:
+        """A period whose two ends are compared afterwards."""
+        self.group("Period", None)
+        return {name: rule for name, rule in self.shapes["Period"].items() if name != "allOf"}
+
+    def _primitive(self, element: Element, steps: _Path | None) -> Json:
+        if self.base.json_kind(element.type) == "integer":
+            if steps is None:
+                raise Unsayable
+            self.integers.append(steps)
+        return schema.primitive_value(self.base, element)
+
+    def _reference(self, targets: Sequence[str]) -> Json:
+        if any("/" in target for target in targets):
+            raise Unsayable
+        types = sorted(set(targets) - {"Resource"}) or sorted(self.base.resource_names)
+        return {
+            "type": "object",
+            "properties": {
+                "reference": {"type": "string", "pattern": literal(types)},
+                "type": {"enum": types},
+                "identifier": self.group("Identifier", None),
+                "display": {"$ref": "#/$defs/primitive:string"},
+            },
+            "additionalProperties": False,
+            "anyOf": [{"required": [name]} for name in ("reference", "identifier", "display")],
+            **_not_both("reference", "type"),
+        }
+
+    def _listed(self, element: Element, value: Json) -> Json:
+        if not element.is_list:
+            return value
+        most: Json = {} if element.max is None else {"maxItems": element.max}
+        return {"type": "array", "minItems": 1, "items": value, **most}
+
+    # extensions
+
+    def _extensions(self, path: str, steps: _Path | None) -> Json:
+        """Our extensions that may stand in a shape of the resource itself, each as its definition has it."""
+        if steps is None:
+            raise Unsayable
+        parent = (path.partition(".")[0], *steps) if steps else (path,)
+        found = []
+        for url in self.known.own:
+            profile = self.known.profile(url)
+            if profile and profile.type == "Extension" and extensions.may_stand(profile.contexts, self.base, parent):
+                try:
+                    found.append(self._extension(url, profile, (*steps, "extension")))
+                except Unsayable:
+                    continue
+        if not found:
+            raise Unsayable
+        return {"anyOf": found}
+
+    def _extension(self, url: str, profile: Profile, steps: _Path) -> Json:
+        definition = compiled(self.known, url)
+        if definition is None or definition.rest is not None:
+            raise Unsayable
+        return {"allOf": [self._content(url, profile.root, steps), rules_of(definition.whole)]}
+
+    def _content(self, url: str, node: Node, steps: _Path) -> Json:
+        """An extension, or one inside another: its url, and a value or others inside it."""
+        made: Json = {"type": "object", "additionalProperties": False}
+        value = node.children["value[x]"]
+        if value.max != 0:
+            properties = {f"value{k.code[0].upper()}{k.code[1:]}": self._content_value(k, steps) for k in value.types}
+            named = {"url": {"const": url}, **properties}
+            return made | {"properties": named, "required": ["url"], "minProperties": 2, "maxProperties": 2}
+        inner = [
+            self._content(name, part, (*steps, "extension")) for name, part in node.children["extension"].slices.items()
+        ]
+        listed = {"type": "array", "minItems": 1, "items": {"anyOf": inner}}
+        return made | {"properties": {"url": {"const": url}, "extension": listed}, "required": ["url", "extension"]}
+
+    def _content_value(self, kind: Any, steps: _Path) -> Json:
+        if kind.code == "Reference":
+            return self._reference(kind.targets)
+        if kind.code == "Period":
+            self.periods.append((*steps, "valuePeriod"))
+            return self._ordered_elsewhere()
+        if not self.base.is_primitive(kind.code):
+            return self.group(kind.code, None)
+        if self.base.json_kind(kind.code) == "integer":
+            self.integers.append((*steps, f"value{kind.code[0].upper()}{kind.code[1:]}"))
+        return {"$ref": f"#/$defs/primitive:{kind.code}"}
+
+
+def _choices(shape: Shape, properties: Iterable[str]) -> Iterator[Json]:
+    """Of each choice at most one name, and one if it is required."""
+    known = set(properties)
+    for name, names in shape.choices.items():
+        there = [each for each in names if each in known]
+        for each in there if len(there) > 1 else ():
+            others = sorted(set(there) - {each})
+            yield {"if": {"required": [each]}, "then": {"propertyNames": {"not": {"enum": others}}}}
+        if any(element.name == name and element.min for element in shape.elements):
+            yield {"anyOf": [{"required": [each]} for each in there] or [False]}
+
+
+def _at(value: Any, path: Sequence[str]) -> Iterator[Any]:
+    """Every value at a path; of a list each item."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _at(each, path)
+    elif not path:
+        yield value
+    elif path[0] in value:
+        yield from _at(value[path[0]], path[1:])
