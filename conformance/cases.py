@@ -10,7 +10,8 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from audit_world import eventful
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from test_scenarios import SCENARIOS, played
 
+from adapter.definitions import Release
+from adapter.demo.cast import release_of
 from adapter.domain import Record, read_record
 from adapter.errors import Fault
 from adapter.flows import audit_events
@@ -72,21 +75,31 @@ def _drawn(strategy: Any, count: int) -> list[Any]:
     return found[:count]
 
 
-def delivered() -> Iterator[tuple[str, Json]]:
-    """What every receiver holds when all scenarios have been played, as it came."""
-    _, _, held = played(SCENARIOS)
-    for recipient, messages in sorted(held.items()):
-        for number, message in enumerate(messages):
-            read = xml.read if message.body.lstrip().startswith(b"<") else wire.read
-            yield f"scenario/{recipient}-{number}", read(message.body)
+@cache
+def _held() -> Mapping[str, list[Any]]:
+    return played(SCENARIOS)[2]
 
 
-def expected() -> Iterator[tuple[str, Json]]:
+def delivered(release: Release) -> Iterator[tuple[str, Json]]:
+    """What the receivers that read a release hold when all scenarios have been played, as it came."""
+    for recipient, messages in sorted(_held().items()):
+        if release_of(recipient) == release:
+            for number, message in enumerate(messages):
+                yield f"scenario/{recipient}-{number}", _read(message.body, release)
+
+
+def _read(body: bytes, release: Release) -> Json:
+    read: Json = xml.read(body, release=release) if body.lstrip().startswith(b"<") else wire.read(body)
+    return read
+
+
+def expected(release: Release) -> Iterator[tuple[str, Json]]:
     """The content that the scenarios expect, with their own dates and ids."""
     for each in SCENARIOS:
         for one in each.expectations:
-            for number, bundle in enumerate(each.expected(one.recipient, region.NOW)):
-                yield f"scenario/{each.name}-{one.recipient}-{number}", bundle
+            if release_of(one.recipient) == release:
+                for number, bundle in enumerate(each.expected(one.recipient, region.NOW)):
+                    yield f"scenario/{each.name}-{one.recipient}-{number}", bundle
 
 
 def examples() -> Iterator[tuple[str, Json]]:
@@ -128,16 +141,16 @@ async def _audited(folder: Path) -> tuple[list[Json], Any]:
 
 
 def sent(count: int) -> dict[str, Json]:
-    """All cases by name, ``count`` generated ones among them."""
-    return {
-        name: case
-        for source in (examples(), delivered(), expected(), around(), generated(count))
-        for name, case in source
-    }
+    """All cases of R4 by name, ``count`` generated ones among them."""
+    sources = (examples(), delivered("R4"), expected("R4"), around(), generated(count))
+    return {name: case for source in sources for name, case in source}
 
 
 def sent_r5(count: int) -> dict[str, Json]:
-    """Generated records and those under examples/, as FHIR R5."""
+    """As FHIR R5: scenarios, generated records and those under examples/, the examples of our profiles."""
     mapper = Mapper(load("R5"))
-    found = {f"generated/{n}": collection(mapper.to_fhir(record)) for n, record in _records(count)}
-    return found | {f"examples/{n}": transaction(mapper.to_fhir(each)) for n, each in enumerate(_examples())}
+    found = {name: case for source in (delivered("R5"), expected("R5")) for name, case in source}
+    found |= {f"generated/{name}": collection(mapper.to_fhir(record)) for name, record in _records(count)}
+    found |= {f"examples/{n}": transaction(mapper.to_fhir(each)) for n, each in enumerate(_examples())}
+    files = sorted((ROOT / "profiles/examples/r5").glob("*.json"))
+    return found | {f"profiles/{file.stem}": wire.read(file.read_bytes()) for file in files}

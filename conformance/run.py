@@ -86,6 +86,14 @@ class Run:
     def told(self, who: str, what: str, result: str) -> None:
         self.numbers.append(f"| {who} | {what} | {result} |")
 
+    def examples(self, count: int, rejected: Mapping[str, list[Fault]]) -> None:
+        """Which of HL7's own examples we reject, and by which rules; whether the others do is in their tables."""
+        self.told("our validator", f"{count} examples of HL7 of our types", f"{count - len(rejected)} accepted")
+        self.tables += ["", "### HL7's own examples that we reject", ""]
+        for name, faults in rejected.items():
+            rules = sorted({f"{fault.code} ({fault.why})" for fault in faults})
+            self.tables.append(f"- {name}: {', '.join(rules)}")
+
     def cases(self, who: str, verdicts: Mapping[str, java.Verdict]) -> None:
         """Everything that is sent has no errors."""
         table = agreement.Table()
@@ -142,6 +150,7 @@ def _given(run: Run, examples: Path) -> Given:
     found = {name: errors(validate(case)) for name, case in sent.items()}
     run.wrong += [f"we reject {name}: {faults[0]}" for name, faults in found.items() if faults]
     found |= {name: errors(validate(each.resource)) for name, each in mutants.items()}
+    run.examples(len(official), {name: found[f"official/{name}"] for name in official if found[f"official/{name}"]})
     return Given(sent, cases.sent_r5(GENERATED_R5), mutants, found)
 
 
