@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test proof mutants check format bench lock definitions profiles terminology docs clean
+.PHONY: demo test conformance proof mutants check format bench lock definitions profiles terminology docs clean
 
 demo: .venv/ready
 	@$(BIN)/koord demo
 
 test: .venv/ready
 	@$(BIN)/python -m pytest
+
+# What other people's validators say; needs Java 17, Maven and npm. WRITE=1 writes the numbers, FULL=1 takes more. See docs/conformance.md.
+conformance: .venv/ready
+	@$(BIN)/python conformance/run.py
 
 # The long form of the consent decisions' differential tests: up to an hour. See docs/proof.md.
 proof: .venv/ready
