@@ -234,6 +234,10 @@ class Definitions:
         """Every code of a code system; None where not all of them are known here."""
         return self._systems.get(url)
 
+    def extension(self, name: str) -> Mapping[str, Any] | None:
+        """One of HL7's own extensions by the end of its url: ``contexts`` and ``elements``; None if it is not known."""
+        return self._extensions.get(name)
+
     def shape(self, path: str) -> Shape | None:
         """The shape of a type or of a group by the path of its definition; None for a primitive or unknown one."""
         if path not in self._shapes:
@@ -322,6 +326,11 @@ class Definitions:
     def _systems(self) -> dict[str, frozenset[str]]:
         return {url: frozenset(codes) for url, codes in self._read("systems")["systems"].items()}
 
+    @cached_property
+    def _extensions(self) -> dict[str, Any]:
+        extensions: dict[str, Any] = self._read("extensions")["extensions"]
+        return extensions
+
     def _read(self, name: str) -> dict[str, Any]:
         read: dict[str, Any] = json.loads((self._folder / f"{name}.json").read_bytes())
         return read
@@ -341,7 +350,7 @@ def _element(owner: str, row: Mapping[str, Any]) -> Element:
         name=row["path"].rpartition(".")[2],
         min=int(low),
         max=None if high == "*" else int(high),
-        types=tuple(_type(word) for word in row.get("types", ())),
+        types=tuple(named_type(word) for word in row.get("types", ())),
         order=0,
         content=row.get("content", ""),
         binding=Binding(strength, value_set) if strength else None,
@@ -352,7 +361,13 @@ def _element(owner: str, row: Mapping[str, Any]) -> Element:
 
 
 @cache
-def _type(word: str) -> Type:
+def named_type(word: str) -> Type:
+    """
+    A type as the definitions write it: ``code``, ``Reference(Patient|Group)``, ``Quantity<SimpleQuantity>``.
+
+    Raises:
+        ValueError: it is not written so.
+    """
     match = _TYPE.fullmatch(word)
     if match is None:
         raise ValueError("a type in the definitions is not of the form code(targets)<profiles>")

@@ -2,19 +2,21 @@
 Profiles: what StructureDefinitions ask of resources, extensions and data types on top of FHIR's own definitions.
 
 Ours lie in ``profiles/generated/<release>/`` and come from ``make profiles``; other people's in the folders of FHIR
-packages whose StructureDefinitions have snapshots. A file is read when what it defines is first asked for.
+packages whose StructureDefinitions have snapshots; HL7's own extensions of R4 are among the definitions. A file is read
+when what it defines is first asked for.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from adapter.definitions import Binding, Codes, Constraint, Release, Type, definitions
+from adapter.definitions import Binding, Codes, Constraint, Release, Type, definitions, named_type
 from adapter.errors import Fault, Misconfigured
 from adapter.resources import folder
 
@@ -33,13 +35,18 @@ class Slicing:
     is_ordered: bool
 
 
+_SLICE: Final = re.compile(":[^.]+")
+_BY_URL: Final = Slicing((("value", "url"),), "open", is_ordered=False)
+"""How the extensions inside an extension are told apart."""
+
+
 @dataclass(frozen=True)
 class Node:
     """
     One element of a snapshot with those below it. FHIR R4 elementdefinition.html.
 
     ``name`` as in FHIR's paths (``value[x]``); ``max`` is None where there is no limit; ``types`` name their targets and profiles
-    by canonical, HL7's own by the bare name; ``fixed`` and ``pattern`` are None where there is none.
+    by canonical, HL7's own resources and data types by the bare name; ``fixed`` and ``pattern`` are None where there is none.
     ``slices`` are the named parts of its items; each has children of its own.
     """
 
@@ -72,7 +79,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Profile:
-    """One StructureDefinition. ``contexts``: where an extension may stand, as ``(type, expression)``."""
+    """
+    One StructureDefinition. ``contexts``: where an extension may stand, as ``(type, expression)``; ``is_modifier``: it changes what
+    the element that it stands in means, and stands in ``modifierExtension``.
+    """
 
     url: str
     title: str
@@ -81,6 +91,7 @@ class Profile:
     is_abstract: bool
     base: str
     contexts: tuple[tuple[str, str], ...]
+    is_modifier: bool
     root: Node
 
 
@@ -112,8 +123,13 @@ class Profiles:
         plain = url.partition("|")[0]
         if plain not in self._profiles:
             found = self._read("StructureDefinition", plain)
-            self._profiles[plain] = _profile(plain, found) if found and "snapshot" in found else None
+            self._profiles[plain] = _profile(plain, found) if found and "snapshot" in found else self._of_hl7(plain)
         return self._profiles[plain]
+
+    def _of_hl7(self, url: str) -> Profile | None:
+        """One of HL7's own extensions."""
+        facts = self.base.extension(url.removeprefix(BASE)) if url.startswith(BASE) else None
+        return None if facts is None else _extension(url, facts)
 
     @cached_property
     def own(self) -> tuple[str, ...]:
@@ -262,17 +278,46 @@ def _read_profile(url: str, found: Mapping[str, Any]) -> Profile:
         is_abstract=found.get("abstract", False),
         base=found.get("baseDefinition", ""),
         contexts=tuple((context["type"], context["expression"]) for context in found.get("context", ())),
-        root=_tree(found["snapshot"]["element"]),
+        is_modifier=found["snapshot"]["element"][0].get("isModifier", False),
+        root=_tree(_node(element) for element in found["snapshot"]["element"]),
     )
 
 
-def _tree(elements: Iterable[Mapping[str, Any]]) -> Node:
+def _extension(url: str, facts: Mapping[str, Any]) -> Profile:
+    """One of HL7's own extensions, from the rows that the definitions keep of it."""
+    return Profile(
+        url=url,
+        title=url.removeprefix(BASE),
+        type="Extension",
+        kind="complex-type",
+        is_abstract=False,
+        base=f"{BASE}Extension",
+        contexts=tuple((kind, expression) for kind, expression in facts["contexts"]),
+        is_modifier=facts["elements"][0].get("modifier", False),
+        root=_tree(_stated(row) for row in facts["elements"]),
+    )
+
+
+def _stated(row: Mapping[str, Any]) -> Node:
+    low, _, high = row["card"].partition("..")
+    strength, _, value_set = row.get("binding", "").partition(" ")
+    return Node(
+        id=row["id"],
+        path=_SLICE.sub("", row["id"]),
+        min=int(low),
+        max=None if high == "*" else int(high),
+        types=tuple(named_type(word) for word in row.get("types", ())),
+        fixed=row.get("fixed"),
+        binding=Binding(strength, value_set) if strength else None,
+        slicing=_BY_URL if row["id"].endswith(".extension") else None,
+    )
+
+
+def _tree(elements: Iterable[Node]) -> Node:
     """The elements of a snapshot as a tree by their ids; a slice stands under the element or slice that it is part of."""
-    first, *rest = elements
-    root = _node(first)
+    root, *rest = elements
     nodes = {root.id: root}
-    for element in rest:
-        node = _node(element)
+    for node in rest:
         nodes[node.id] = node
         parent, _, last = node.id.rpartition(".")
         name, _, slice_name = last.partition(":")
@@ -308,10 +353,11 @@ def _node(element: Mapping[str, Any]) -> Node:
 
 
 def _type(kind: Mapping[str, Any]) -> Type:
+    prefix = "" if kind["code"] == "Extension" else BASE  # extensions are told apart by their whole url
     return Type(
         kind["code"],
         tuple(target.removeprefix(BASE) for target in kind.get("targetProfile", ())),
-        tuple(profile.removeprefix(BASE) for profile in kind.get("profile", ())),
+        tuple(profile.removeprefix(prefix) for profile in kind.get("profile", ())),
     )
 
 

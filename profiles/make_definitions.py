@@ -6,7 +6,8 @@ resource that the specification publishes; for R5 ``hl7.fhir.r5.core`` 5.0.0), a
 (``hl7.fhir.r4.expansions`` 4.0.1, ``hl7.fhir.r5.expansions`` 5.0.0), asked only where the definitions alone do not say
 which codes a value set has. Out: ``profiles/definitions/<release>/``: one file per type, ``codes.json`` (the codes of
 every required value set), ``extensible.json`` (of every extensible one), ``systems.json`` (all codes of each code system
-that is published whole and that a value set of these types uses), an index.
+that is published whole and that a value set of these types uses), ``extensions.json`` (HL7's own extensions, as far as the
+package of the definitions has them: R4's does, R5's have a package of their own), an index.
 Only facts are kept: paths, cardinalities, types, limits, targets, bindings, invariant keys with their expressions, codes.
 None of HL7's sentences is. The output depends on the input alone, so that a second run changes nothing.
 """
@@ -60,7 +61,8 @@ def main() -> None:
     structures = {resource["id"]: resource for resource in _published(given.source, "StructureDefinition")}
     types = {name: _type(structures[name]) for name in sorted(_closure(structures, given.resources))}
     terminology = Terminology(given.source, given.expansions)
-    bound = _bound(types.values())
+    extensions = dict(_extensions(structures, types))
+    bound = _bound([*types.values(), *extensions.values()])
     given.target.mkdir(parents=True, exist_ok=True)
     for stale in given.target.glob("*.json"):
         stale.unlink()
@@ -75,6 +77,7 @@ def main() -> None:
         wanted = bound[strength] - (bound["required"] if strength == "extensible" else set())
         write(file, {"codes": {url: terminology.codes(url) for url in sorted(wanted)}}, "codes")
     write("systems", {"systems": terminology.whole_systems(sorted(set().union(*bound.values())))}, "systems")
+    write("extensions", {"extensions": extensions}, "extensions")
     narrative = _names_in_narratives(given.narrative or given.source)
     write("index", {"version": structures["Resource"]["fhirVersion"], **narrative, "types": _index(types)}, "types")
 
@@ -128,18 +131,23 @@ def _element(element: Json, owner: str) -> Json:
     }
     if fixed or "maxLength" in element:
         raise SystemExit(f"{element['path']}: no type of R4 or R5 limits the values of its elements; this one does")
-    binding = element.get("binding", {})
     facts: Json = {
         "path": element["path"].partition(".")[2],
         "card": f"{element['min']}..{element['max']}",
         "types": [_named_type(element["path"], kind) for kind in element.get("type", [])],
         "content": element.get("contentReference", "").removeprefix("#"),
-        "binding": f"{binding['strength']} {binding['valueSet'].partition('|')[0]}" if "valueSet" in binding else "",
+        "binding": _binding(element),
         "modifier": element.get("isModifier", False),
         "attribute": "xmlAttr" in element.get("representation", []),
         "constraints": _constraints(element, owner),
     }
     return {key: value for key, value in facts.items() if value}
+
+
+def _binding(element: Json) -> str:
+    """Strength and value set: ``required http://hl7.org/fhir/ValueSet/task-status``."""
+    binding = element.get("binding", {})
+    return f"{binding['strength']} {binding['valueSet'].partition('|')[0]}" if "valueSet" in binding else ""
 
 
 def _named_type(path: str, kind: Json) -> str:
@@ -169,10 +177,54 @@ def _constraints(element: Json, owner: str) -> list[list[str]]:
     ]
 
 
-def _bound(types: Iterable[Json]) -> dict[str, set[str]]:
+def _extensions(structures: dict[str, Json], types: Iterable[str]) -> Iterator[tuple[str, Json]]:
+    """
+    HL7's own extensions by name: their contexts, and the elements of which each asks more than any extension does.
+
+    Bindings that hold are kept of those that one of the types can carry. Invariants are not: there is one, and it names an
+    element that does not exist.
+    """
+    usual = {_last(element): _stated(element) for element in structures["Extension"]["snapshot"]["element"]}
+    for name, structure in sorted(structures.items()):
+        if structure["type"] != "Extension" or name == "Extension" or structure["url"] != BASE + name:
+            continue
+        contexts = [[context["type"], context["expression"]] for context in structure["context"]]
+        is_carried = any(expression.partition(".")[0] in types for _, expression in contexts)
+        elements = [element for element in structure["snapshot"]["element"] if element["id"] != "Extension.url"]
+        kept = {"Extension", *(element["path"] for element in elements if "sliceName" in element)}
+        rows = [
+            {"id": element["id"], **_stated(element, is_bound=is_carried)}
+            for element in elements
+            if element["path"] in kept or _stated(element) != usual[_last(element)]
+        ]
+        yield name, {"contexts": contexts, "elements": rows}
+
+
+def _last(element: Json) -> str:
+    return str(element["path"].rpartition(".")[2])
+
+
+def _stated(element: Json, *, is_bound: bool = False) -> Json:
+    """What is said of an element of an extension; of one that may not be there, no more than that."""
+    cardinality = f"{element['min']}..{element['max']}"
+    if element["max"] == "0":
+        return {"card": cardinality}
+    binding = _binding(element)
+    types = [_named_type(element["path"], kind) for kind in element.get("type", []) if "fixedUri" not in element]
+    facts: Json = {
+        "card": cardinality,
+        "types": [] if types == ["Extension"] else types,
+        "fixed": element.get("fixedUri", ""),
+        "binding": binding if is_bound and binding.startswith(("required", "extensible")) else "",
+        "modifier": element["isModifier"],
+    }
+    return {key: value for key, value in facts.items() if value}
+
+
+def _bound(owners: Iterable[Json]) -> dict[str, set[str]]:
     """The value sets that elements are bound to, by strength."""
     found: dict[str, set[str]] = {"required": set(), "extensible": set(), "preferred": set(), "example": set()}
-    for facts in types:
+    for facts in owners:
         for element in facts.get("elements", []):
             if "binding" in element:
                 strength, _, url = element["binding"].partition(" ")

@@ -180,6 +180,8 @@ def test_the_names_of_all_resources_are_known_but_only_some_structures():
 def test_none_of_the_sentences_of_hl7_is_kept():
     for file in (folder("profiles") / "definitions" / "r4").glob("*.json"):
         content = json.loads(file.read_text("utf-8"))
+        if file.stem == "extensions":  # tests/test_hl7_extensions.py
+            continue
         if file.stem in ("codes", "extensible", "index", "systems"):
             assert not re.search(r'"(display|definition|comment|human)":', file.read_text("utf-8"))
             continue

@@ -13,8 +13,9 @@ def may_stand(contexts: tuple[tuple[str, str], ...], known: Definitions, parent:
     """
     One of the contexts of an extension's definition allows its parent: a resource type and the FHIRPath names below it.
 
-    A context of kind ``element`` is a path or a type, also one that the parent's type is made from. Contexts of the kinds
-    ``extension`` (which only asks that there is one around) and ``fhirpath`` (not run here) allow more than they say.
+    A context of kind ``element`` is a path or a type, also one that the parent's type is made from; ``Element`` is every place,
+    resources among them, as HL7 itself uses it. Contexts of the kinds ``extension`` (which only asks that there is one around) and
+    ``fhirpath`` (not run here) allow more than they say.
     """
     paths = set(_paths(known, parent))
     return any(
@@ -27,13 +28,14 @@ def _paths(known: Definitions, parent: Sequence[str]) -> Iterator[str]:
     """All that the parent may be called: its path, its types, and what these are made from."""
     path = ".".join(parent)
     yield path
+    yield "Element"
     if len(parent) == 1:
         yield from known.lineage(path)
         return
-    yield "Element"
     element = known.element(path) or known.element(f"{path}[x]")
     if element is None:
         return
     yield element.path
+    yield element.content
     for kind in element.types:
         yield from known.lineage(kind.code)
