@@ -87,12 +87,25 @@ def _is_of_condition(reference: Any) -> bool:
 
 def _no_diagnosis(resource: Json) -> bool:
     """As ``_diagnoses`` and ``_leads_to_no_condition`` in one pass, since every intervention is asked."""
-    return not any(
-        ("system" in each and _is_of_diagnoses(each["system"]))
-        or ("reference" in each and _is_of_condition(each["reference"]))
-        or each.get("type") == "Condition"
-        for each in _descendants(resource)
-    ) and not any(each.get("resourceType") == "Condition" for each in objects(resource, "contained"))
+    inside = any(_tells(child) for child in resource.values())
+    return not inside and not any(each.get("resourceType") == "Condition" for each in objects(resource, "contained"))
+
+
+def _tells(value: Any) -> bool:
+    """A value holds something coded in a system of diagnoses, or a link to a Condition."""
+    if isinstance(value, list):
+        return any(map(_tells, value))
+    if not isinstance(value, dict):
+        return False
+    for name, child in value.items():
+        if isinstance(child, str):
+            if (name == "system" and _is_of_diagnoses(child)) or (name == "reference" and _is_of_condition(child)):
+                return True
+            if name == "type" and child == "Condition":
+                return True
+        elif _tells(child):
+            return True
+    return False
 
 
 def _plan_diagnosis(plan: Json) -> bool:

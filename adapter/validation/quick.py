@@ -173,9 +173,11 @@ def _slices(asked: Plan, name: str) -> Iterator[Json]:
         told = part.belongs.schema
         if told is None or part.plan.parts:
             raise Unsayable
-        mine: Json = {"allOf": [told, *({"not": each} for each in earlier)]}
+        others = [] if part.belongs.is_exclusive else [{"not": each} for each in earlier]
+        mine: Json = {"allOf": [told, *others]} if others else told
         yield from _members(part.plan, name, mine)
-        yield {"properties": {name: {"items": {"if": mine, "then": _value(part.plan)}}}}
+        if inner := _value(part.plan):
+            yield {"properties": {name: {"items": {"if": mine, "then": inner}}}}
         earlier.append(told)
     if asked.slicing.rules == "closed":
         yield {"properties": {name: {"items": {"anyOf": earlier}}}}

@@ -53,10 +53,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Belongs:
-    """The test that tells whether an item belongs to a slice, and the JSON Schema that says the same, where there is one."""
+    """
+    The test that tells whether an item belongs to a slice, and the JSON Schema that says the same, where there is one.
+    ``is_exclusive``: what belongs here belongs to no other slice.
+    """
 
     test: Callable[[Item, Surroundings], bool]
     schema: Json | None = None
+    is_exclusive: bool = False
 
 
 def contains(value: Any, pattern: Any) -> bool:
@@ -81,8 +85,13 @@ def belongs(known: Profiles, sliced: Node, part: Node) -> Belongs:
     if slicing is None or not slicing.discriminators:
         raise Misconfigured(Fault("profile.slicing", part.id, "no discriminator"))
     tests = [_test(known, part, kind, path) for kind, path in slicing.discriminators]
-    return Belongs(
-        lambda item, around: all(each.test(item, around) for each in tests), _all_of([each.schema for each in tests])
+    return (
+        tests[0]
+        if len(tests) == 1
+        else Belongs(
+            lambda item, around: all(each.test(item, around) for each in tests),
+            _all_of([each.schema for each in tests]),
+        )
     )
 
 
@@ -146,7 +155,8 @@ def _is_choice(name: str, stem: str) -> bool:
 def _by_value(known: Profiles, part: Node, steps: tuple[str, ...]) -> Belongs:
     urls = [url for kind in part.types if kind.code == "Extension" for url in kind.profiles]
     if steps == ("url",) and urls:  # an extension's definition is named by its url
-        return Belongs(lambda item, _: item.object.get("url") in urls, _at(steps, {"enum": urls}))
+        named: Json = {"type": "object", "required": ["url"], "properties": {"url": {"enum": urls}}}
+        return Belongs(lambda item, _: item.object.get("url") in urls, named, is_exclusive=True)
     wanted = _wanted(known, part, steps)
     if not wanted:
         raise Misconfigured(Fault("profile.slicing", part.id, "nothing that tells this slice"))

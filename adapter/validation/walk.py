@@ -465,7 +465,8 @@ def _bundle(resource: dict[str, Any]) -> _Bundle:
             by_url.setdefault(url, inner)
             names.add(name)
             bases.add(url.removesuffix(f"/{name}") if _RESTFUL.fullmatch(url) and url.endswith(f"/{name}") else "")
-    return _Bundle(by_url, frozenset(names), is_uniform=len(bases) == 1 and "" not in bases)
+    only = bases.pop() if len(bases) == 1 else ""
+    return _Bundle(by_url, frozenset(names), is_uniform=bool(only), base=only)
 
 
 def _nothing(_: str) -> None:
