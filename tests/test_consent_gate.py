@@ -60,7 +60,7 @@ from adapter.consent import disclosure, policy
 from adapter.consent import notice as notices
 from adapter.consent.decide import Reason
 from adapter.consent.explanation import explain_text
-from adapter.consent.gate import Cleared, Gate, Withheld
+from adapter.consent.gate import Cleared, Gate, Withheld, _closed
 from adapter.consent.handed_over import ForeignConsent
 from adapter.consent.inspection import leaves
 from adapter.consent.notice import Notice
@@ -748,3 +748,16 @@ def test_no_outside_actor_may_get_diagnosis_note_goal_plan_or_sick_leave():
     assert not disclosure.load().of["arbetsgivare"].categories & {"identity", "care-unit"}
     assert d.Category.DIAGNOSIS not in disclosure.load().of["vard"].categories
     assert d.Category.ACTIVITY not in disclosure.load().of["forsakringskassan"].categories
+
+
+def test_an_extension_whose_reference_leads_out_of_the_package_goes_with_it():
+    at, by = (
+        {"url": "on", "valueDateTime": "2026-03-01"},
+        {"url": "by", "valueReference": {"reference": "Practitioner/p"}},
+    )
+    consent = {"resourceType": "Consent", "extension": [{"url": "urn:informed", "extension": [at, by]}]}
+    assert _closed(consent, {"Practitioner/p"}) == consent
+    assert _closed(consent, set()) == consent | {"extension": [{"url": "urn:informed", "extension": [at]}]}
+    assert _closed({"resourceType": "Consent", "extension": [{"url": "urn:informed", "extension": [by]}]}, set()) == {
+        "resourceType": "Consent"
+    }

@@ -491,12 +491,16 @@ def _addressed(record: Record, recipient: Recipient) -> Record:
 
 
 def _closed(node: Any, inside: set[str]) -> Any:
-    """The same, without references that lead out of the package; one that is also logical keeps its identifier."""
+    """
+    The same, without references that lead out of the package; one that is also logical keeps its identifier, and an extension
+    of which only the url is left goes too.
+    """
     if isinstance(node, dict):
-        kept = {
+        closed = {
             name: _closed(value, inside) for name, value in node.items() if name != "reference" or _leads(value, inside)
         }
-        return {name: value for name, value in kept.items() if value not in ({}, [])}
+        kept = {name: value for name, value in closed.items() if value not in ({}, [])}
+        return kept if kept.keys() != {"url"} or len(node) == 1 else {}
     if isinstance(node, list):
         return [item for item in (_closed(item, inside) for item in node) if item not in ({}, [])]
     return node
