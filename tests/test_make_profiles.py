@@ -443,3 +443,14 @@ def test_every_event_of_the_audit_log_has_its_code():
     table = load().codes["audit-event"]
     assert table.keys.keys() == told
     assert table.systems == (EVENTS,)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("kind", ["fk-signal", "withdrawal-notice"])
+def test_a_message_is_about_a_task_whose_code_is_its_event(release, kind):
+    told = content(GENERATED / release / f"MessageDefinition-koord-message-{kind}.json")
+    task = content(PROFILES / "examples" / release / f"koord-{kind}.json")
+    assert [told["eventCoding"]] == task["code"]["coding"]
+    assert {each["profile"] for each in told["focus"]} == set(task["meta"]["profile"])
+    assert (told["status"], told["url"]) == ("draft", f"{CANONICAL}/MessageDefinition/{told['id']}")
+    assert "$process-message" in told["description"]

@@ -10,6 +10,7 @@ Description: "Who did what with whose data, when and where (HSLF-FS 2016:40 4 ka
 * subtype ^slicing.discriminator.path = "system"
 * subtype ^slicing.rules = #open
 * subtype contains event 1..1
+* subtype[event] from https://koord.example/fhir/ValueSet/audit-event (required)
 * subtype[event].system = $audit-event
 * subtype[event].code 1..1
 * action 1..1
