@@ -245,6 +245,8 @@ class _Builder:
             self.periods.append(steps)
             return self._ordered_elsewhere()
         value = self.group(shape.path, steps if shape.path == element.path else None)
+        if element.type == "CodeableReference":  # it may lead where the element says
+            value = {"allOf": [value, {"properties": {"reference": self._reference(element.types[0].targets)}}]}
         binding = element.binding
         if (
             binding is None
