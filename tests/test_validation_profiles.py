@@ -438,14 +438,14 @@ def constrained(expression, severity="error"):
 )
 def test_the_invariants_of_a_profile_are_run_as_fhirpath(judge, expression, holds, breaks):
     told = judge(constrained(expression))
-    assert ("fhir.invariant", "Task") not in told(holds)
-    assert ("fhir.invariant", "Task") in told(breaks)
+    assert ("profile.invariant", "Task") not in told(holds)
+    assert ("profile.invariant", "Task") in told(breaks)
 
 
 def test_an_invariant_that_only_warns_refuses_nothing(judge):
     told = judge(constrained("description.exists()", "warning"))
     assert told(task()) == set()
-    assert told(task(), severity="warning") == {("fhir.invariant", "Task")}
+    assert told(task(), severity="warning") == {("profile.invariant", "Task")}
 
 
 @pytest.mark.parametrize(

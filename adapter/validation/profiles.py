@@ -154,7 +154,7 @@ class _Walk:
         if held is None:
             self._fault("profile.not-run", place, asked, check.key, "warning")
         elif not held:
-            self._fault("fhir.invariant", place, asked, check.key, check.severity)
+            self._fault("profile.invariant", place, asked, check.key, check.severity)
 
     def _target(self, asked: Plan, value: Any, place: Place) -> None:
         """A reference whose target is here leads to one of the profiles; otherwise its type is all that can be told."""
