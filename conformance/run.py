@@ -110,7 +110,7 @@ class Run:
         self.wrong += table.unargued
         total = table.total
         silent, agreed = total["ours"] / total.total(), (total["both"] + total["neither"]) / total.total()
-        if silent > agreement.MOST_SILENT:
+        if silent > agreement.MOST_SILENT and len(kinds) == len(given.kinds):  # a small sample has no such share
             self.wrong.append(f"we reject {silent:.2%} of what {who} accepts without a word")
         self.told(who, f"{total.total()} mutants and examples of HL7", f"{agreed:.1%} judged alike")
         self.tables += ["", f"### {who}", "", *agreement.rows(table), "", *agreement.reasons(table)]
