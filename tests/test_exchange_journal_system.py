@@ -132,7 +132,11 @@ def test_it_takes_our_xml_too(tmp_path, journal_system):
 def test_what_the_journal_system_holds_comes_in_as_from_any_peer(tmp_path, journal_system):
     delivered(tmp_path, journal_system)
     caller = Caller("journal", frozenset({"care-provider"}), HsaId(r.PROVIDER))
-    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": x} for x in held(journal_system)]}
+    entries = [
+        {"fullUrl": f"https://journal.example/fhir/{x['resourceType']}/{x['id']}", "resource": x}
+        for x in held(journal_system)
+    ]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
     other = {"name": "Region B", "provider": "TSTNMT2321000131-B000", "unit": "TSTNMT2321000131-B001",
              "organisation_number": "2321000131", "source_system": "TSTNMT2321000131-S001"}  # fmt: skip
 

@@ -514,7 +514,7 @@ REFUSED = {
     "an unknown type": (changed(TASK, {"resourceType": "Taskk", "id": "a"}), 400),
     "no type": (changed(f"{TASK}.resourceType", ...), 400),
     "a code of another list": (changed(f"{TASK}.code.coding.0.code", "banana"), 422),
-    "no code of ours": (changed(f"{TASK}.code", {"coding": [{"system": "http://example.org", "code": "x"}]}), 422),
+    "no code of ours": (changed(f"{TASK}.code", {"coding": [{"system": "http://example.org", "code": "x"}]}), 400),
     "a modifier that nobody knows": (
         changed(f"{TASK}.modifierExtension", [{"url": "http://example.org/not", "valueBoolean": True}]),
         422,
