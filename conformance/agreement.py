@@ -27,7 +27,7 @@ from adapter.errors import Fault
 
 Json = dict[str, Any]
 THIN = dict.fromkeys(
-    ("blank text", "control character", "reference that is none, or leads nowhere", "declared type of a reference"), 4
+    ("blank text", "control character", "reference that is none, or leads nowhere", "declared type of a reference"), 8
 )
 """Kinds that say little, or the same each time, come so many times more seldom than the others."""
 MOST_SILENT = 0.01

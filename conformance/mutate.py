@@ -443,6 +443,8 @@ _NARRATIVES = (
     f'<div xmlns="{_XHTML}"><iframe src="x"/>x</div>',
     f'<div xmlns="{_XHTML}">&undefined;</div>',
     f'<!DOCTYPE div><div xmlns="{_XHTML}">x</div>',
+    f'<div xmlns="{_XHTML}"><style>x</style></div>',
+    f'<div xmlns="{_XHTML}"><object>x</object></div>',
     "<div>x</div>",
     "x",
 )
