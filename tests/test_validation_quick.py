@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from decimal import Decimal
@@ -17,7 +18,7 @@ from test_validation import mutated
 from adapter.profiles import profiles
 from adapter.validation import plain, validate
 from adapter.validation import profiles as judging
-from adapter.validation.quick import Compiled, compiled
+from adapter.validation.quick import Compiled, Unsayable, compiled
 
 EXAMPLES = {(release, name): made for release in ("R4", "R5") for name, made in examples(release).items()}
 
@@ -101,6 +102,22 @@ def test_what_is_unusual_or_wrong_is_not_plain(changes):
     made = EXAMPLES["R4", "koord-intervention"] | changes
     found = plain_of("R4", made)
     assert found is None or not found.says_yes(made)
+
+
+@pytest.mark.parametrize("kind", sorted(profiles("R4").base.resource_types))
+@pytest.mark.parametrize("release", ["R4", "R5"])
+def test_a_shape_that_cannot_be_said_lets_nothing_pass_wherever_it_stands_again(release, kind):
+    builder = plain._Builder(profiles(release))
+    with suppress(Unsayable):
+        builder.group(kind, ())
+    assert builder.shapes
+    assert all(builder.shapes.values())
+
+
+def test_what_cannot_be_said_the_first_time_is_not_let_through_the_second():
+    item = {"itemCodeableConcept": {"text": "a"}, "strength": {"no-such": 1}}
+    found = validate({"resourceType": "Medication", "ingredient": [item]})
+    assert ("fhir.unknown-element", "Medication.ingredient[0].strength") in {(f.code, f.where) for f in found}
 
 
 def test_what_breaks_an_invariant_breaks_it_with_the_quick_yes_too(monkeypatch):

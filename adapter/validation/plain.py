@@ -47,6 +47,7 @@ _USUAL: Final = frozenset(
 )
 """The types of a choice that plain resources use; the others are walked."""
 _NOTHING: Final[Json] = {}
+_NEVER: Final[Json] = {"not": {}}
 _URI_IDENTIFIER: Final[Json] = {
     "if": {"properties": {"system": {"const": "urn:ietf:rfc:3986"}}, "required": ["system"]},
     "then": {"properties": {"value": {"pattern": r"^[A-Za-z][A-Za-z0-9+.-]*:\S+$"}}},
@@ -169,6 +170,7 @@ class _Builder:
     def __init__(self, known: Profiles) -> None:
         self.known, self.base = known, known.base
         self.shapes: dict[str, Json] = {}
+        self.unsayable: set[str] = set()
         self.periods: list[_Path] = []
         self.integers: list[_Path] = []
 
@@ -178,16 +180,23 @@ class _Builder:
         a group contains itself; only where they are known is a period or an integer found again.
         """
         name = path if steps is None else "/".join((path, *steps))
+        if name in self.unsayable:
+            raise Unsayable
         if name not in self.shapes:
-            shape = self.base.shape(path)
-            if shape is None:
-                raise Unsayable
             self.shapes[name] = {}  # stands for itself while it is made
-            self.shapes[name] = self._object(shape, steps)
+            try:
+                self.shapes[name] = self._object(path, steps)
+            except Unsayable:
+                self.unsayable.add(name)
+                self.shapes[name] = _NEVER
+                raise
         reference = name.replace("~", "~0").replace("/", "~1")
         return {"$ref": f"#/$defs/{reference}"}
 
-    def _object(self, shape: Shape, steps: _Path | None) -> Json:
+    def _object(self, path: str, steps: _Path | None) -> Json:
+        shape = self.base.shape(path)
+        if shape is None:
+            raise Unsayable
         properties: dict[str, Any] = {}
         if shape.path in self.base.resource_types:
             properties["resourceType"] = {"const": shape.path}
