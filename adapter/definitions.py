@@ -381,12 +381,17 @@ def _constraints(path: str, rows: Any) -> tuple[Constraint, ...]:
     return tuple(Constraint(key, severity, expression, path) for key, severity, expression in rows)
 
 
+def choice_name(stem: str, code: str) -> str:
+    """The JSON name of a choice with a value of a type: ``value`` and ``code`` give ``valueCode``."""
+    return stem + code[0].upper() + code[1:]
+
+
 def _concrete(element: Element) -> tuple[Element, ...]:
     """The properties that an element appears as: itself, or one per type of a choice."""
     if not element.is_choice:
         return (element,)
     stem = element.name.removesuffix("[x]")
     return tuple(
-        replace(element, name=stem + kind.code[0].upper() + kind.code[1:], types=(kind,), choice=element.name)
+        replace(element, name=choice_name(stem, kind.code), types=(kind,), choice=element.name)
         for kind in element.types
     )

@@ -88,8 +88,6 @@ class Profile:
     title: str
     type: str
     kind: str
-    is_abstract: bool
-    base: str
     contexts: tuple[tuple[str, str], ...]
     is_modifier: bool
     root: Node
@@ -275,8 +273,6 @@ def _read_profile(url: str, found: Mapping[str, Any]) -> Profile:
         title=found.get("title", found["name"]),
         type=found["type"],
         kind=found["kind"],
-        is_abstract=found.get("abstract", False),
-        base=found.get("baseDefinition", ""),
         contexts=tuple((context["type"], context["expression"]) for context in found.get("context", ())),
         is_modifier=found["snapshot"]["element"][0].get("isModifier", False),
         root=_tree(_node(element) for element in found["snapshot"]["element"]),
@@ -290,8 +286,6 @@ def _extension(url: str, facts: Mapping[str, Any]) -> Profile:
         title=url.removeprefix(BASE),
         type="Extension",
         kind="complex-type",
-        is_abstract=False,
-        base=f"{BASE}Extension",
         contexts=tuple((kind, expression) for kind, expression in facts["contexts"]),
         is_modifier=facts["elements"][0].get("modifier", False),
         root=_tree(_stated(row) for row in facts["elements"]),

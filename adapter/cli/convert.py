@@ -148,9 +148,9 @@ def _records(content: Content, mapper: Mapper, mode: Mode) -> Sequence[Record]:
         records, notes = reading.records(content, mode=mode)
         say(notes)
         return records
-    from adapter.validation import validate
+    from adapter.validation import errors, validate
 
-    faults = [fault for fault in validate(content.value, content.release) if fault.severity == "error"]
+    faults = errors(validate(content.value, content.release))
     if faults:
         raise Invalid(content.placed(faults))
     try:

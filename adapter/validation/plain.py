@@ -16,9 +16,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
-from jsonschema_rs import Draft202012Validator, RegexOptions
+from jsonschema_rs import Draft202012Validator
 
-from adapter.definitions import Element, Shape
+from adapter.definitions import Element, Shape, choice_name
 from adapter.profiles import Node, Profile, Profiles
 from adapter.validation import extensions, schema
 from adapter.validation.bindings import Bound
@@ -26,7 +26,7 @@ from adapter.validation.invariants import INVARIANTS, is_after
 from adapter.validation.plans import Plan
 from adapter.validation.quick import Unsayable, coded, compiled, literal, rules_of
 from adapter.validation.slicing import Json
-from adapter.validation.text_rules import TEXT_RULES
+from adapter.validation.text_rules import ABSOLUTE, TEXT_RULES
 
 _USUAL: Final = frozenset(
     {
@@ -50,11 +50,9 @@ _NOTHING: Final[Json] = {}
 _NEVER: Final[Json] = {"not": {}}
 _URI_IDENTIFIER: Final[Json] = {
     "if": {"properties": {"system": {"const": "urn:ietf:rfc:3986"}}, "required": ["system"]},
-    "then": {"properties": {"value": {"pattern": r"^[A-Za-z][A-Za-z0-9+.-]*:\S+$"}}},
+    "then": {"properties": {"value": {"pattern": f"^{ABSOLUTE.pattern}$"}}},
 }
-_ABSOLUTE_SYSTEM: Final[Json] = {"properties": {"system": {"pattern": r"^[A-Za-z][A-Za-z0-9+.-]*:\S+$"}}}
-
-
+_ABSOLUTE_SYSTEM: Final[Json] = {"properties": {"system": {"pattern": f"^{ABSOLUTE.pattern}$"}}}
 _NOT_HOME: Final[Json] = {"properties": {"use": {"not": {"const": "home"}}}}
 
 
@@ -151,13 +149,8 @@ def plain(known: Profiles, kind: str, urls: tuple[str, ...]) -> Plain | None:
         rules = [rule for _, each in profiles if (rule := rules_of(each.whole))]
     except Unsayable:
         return None
-    whole = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "allOf": [root, *rules],
-        "$defs": builder.shapes | schema.primitives(known.base),
-    }
     return Plain(
-        Draft202012Validator(whole, pattern_options=RegexOptions(), validate_formats=False),
+        schema.validator({"allOf": [root, *rules], "$defs": builder.shapes | schema.primitives(known.base)}),
         tuple(dict.fromkeys(builder.periods)),
         tuple(dict.fromkeys(builder.integers)),
         tuple((url, each.rest) for url, each in profiles if each.rest),
@@ -335,7 +328,7 @@ class _Builder:
         made: Json = {"type": "object", "additionalProperties": False}
         value = node.children["value[x]"]
         if value.max != 0:
-            properties = {f"value{k.code[0].upper()}{k.code[1:]}": self._content_value(k, steps) for k in value.types}
+            properties = {choice_name("value", k.code): self._content_value(k, steps) for k in value.types}
             named = {"url": {"const": url}, **properties}
             return made | {"properties": named, "required": ["url"], "minProperties": 2, "maxProperties": 2}
         inner = [
@@ -353,7 +346,7 @@ class _Builder:
         if not self.base.is_primitive(kind.code):
             return self.group(kind.code, None)
         if self.base.json_kind(kind.code) == "integer":
-            self.integers.append((*steps, f"value{kind.code[0].upper()}{kind.code[1:]}"))
+            self.integers.append((*steps, choice_name("value", kind.code)))
         return {"$ref": f"#/$defs/primitive:{kind.code}"}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from adapter.definitions import Constraint, Element
+from adapter.definitions import Constraint, Element, choice_name
 from adapter.errors import Severity
 from adapter.profiles import BASE, Node, Profile, Profiles, Slicing
 from adapter.validation.bindings import Bound
@@ -129,7 +129,7 @@ class _Compiler:
         """The path under which the children of an element are found: one type of a choice, the type of an inner resource."""
         kind = node.types[0].code if len(node.types) == 1 else ""
         if path.endswith("[x]") and kind:
-            return path.removesuffix("[x]") + kind[0].upper() + kind[1:]
+            return choice_name(path.removesuffix("[x]"), kind)
         return kind if kind in self.known.base.resource_types else path
 
     def _bound(self, node: Node, base: Element | None) -> Bound | None:
@@ -161,7 +161,7 @@ def _properties(node: Node, base: Element | None) -> Mapping[str, str]:
     if not node.name.endswith("[x]"):
         return {node.name: types[0].code if types else ""}
     stem = node.name.removesuffix("[x]")
-    return {stem + kind.code[0].upper() + kind.code[1:]: kind.code for kind in types}
+    return {choice_name(stem, kind.code): kind.code for kind in types}
 
 
 def _types(node: Node, base: Element | None) -> frozenset[str] | None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from jsonschema_rs import Draft202012Validator, RegexOptions
+from jsonschema_rs import Draft202012Validator
 
 from adapter.profiles import Profiles
 from adapter.validation.bindings import Bound
 from adapter.validation.plans import Plan, plan
+from adapter.validation.schema import validator
 from adapter.validation.slicing import Json, pattern_schema
 
 
@@ -48,8 +49,7 @@ def compiled(known: Profiles, url: str) -> Compiled | None:
         return None
     whole = plan(known, profile)
     try:
-        schema: Json = {"$schema": "https://json-schema.org/draft/2020-12/schema", **rules_of(whole)}
-        quick = Draft202012Validator(schema, pattern_options=RegexOptions(), validate_formats=False)
+        quick = validator(rules_of(whole))
     except Unsayable:
         quick = None
     return Compiled(profile.type if profile.kind == "resource" else "", whole, _rest(whole), quick)
@@ -57,16 +57,6 @@ def compiled(known: Profiles, url: str) -> Compiled | None:
 
 class Unsayable(Exception):
     """A rule that has no form in JSON Schema."""
-
-
-def rules_of(asked: Plan) -> Json:
-    """
-    What a plan asks of a value, as JSON Schema.
-
-    Raises:
-        Unsayable: a part of it has no such form.
-    """
-    return _value(asked)
 
 
 def literal(types: Iterable[str]) -> str:
@@ -102,8 +92,14 @@ def _bare(asked: Plan) -> Plan:
     return Plan(asked.id, asked.card, asked.base_name, asked.properties, asked.is_choice, asked.is_list)
 
 
-def _value(asked: Plan) -> Json:
-    """One value. A primitive with its extensions is left to the walk, as an object is asked for where there are children."""
+def rules_of(asked: Plan) -> Json:
+    """
+    What a plan asks of one value, as JSON Schema. A primitive with its extensions is left to the walk, as an object is asked for
+    where there are children.
+
+    Raises:
+        Unsayable: a part of it has no such form.
+    """
     if asked.limits:
         raise Unsayable
     schema: Json = {}
@@ -130,7 +126,7 @@ def _element(asked: Plan) -> Iterator[Json]:
         yield _absent(others)
     if asked.low:
         yield {"anyOf": [_present(each, asked) for name in names for each in (name, f"_{name}")]}
-    inner = _value(asked) | _inner_resource(asked)
+    inner = rules_of(asked) | _inner_resource(asked)
     for name in names:
         # More companions than values, and a companion alone where something is asked of the value: walked.
         companion: Json | bool = {"not": {"type": "array"}} if not asked.is_list else False
@@ -176,7 +172,7 @@ def _slices(asked: Plan, name: str) -> Iterator[Json]:
         others = [] if part.belongs.is_exclusive else [{"not": each} for each in earlier]
         mine: Json = {"allOf": [told, *others]} if others else told
         yield from _members(part.plan, name, mine)
-        if inner := _value(part.plan):
+        if inner := rules_of(part.plan):
             yield {"properties": {name: {"items": {"if": mine, "then": inner}}}}
         earlier.append(told)
     if asked.slicing.rules == "closed":

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
+from jsonschema_rs import Draft202012Validator, RegexOptions
+
 from adapter.definitions import Codes, Definitions, Element
 
 _YEAR: Final = "(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])"
@@ -78,6 +80,12 @@ _NUMBERS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+def validator(schema: dict[str, Any]) -> Draft202012Validator:
+    """A schema, ready to run. Regular expressions run in linear time: a hostile text cannot make them slow."""
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return Draft202012Validator(whole, pattern_options=RegexOptions(), validate_formats=False)
+
+
 def schema_of(known: Definitions, path: str) -> dict[str, Any]:
     """
     The JSON Schema of a resource type or of ``Extension``.
@@ -88,7 +96,6 @@ def schema_of(known: Definitions, path: str) -> dict[str, Any]:
     whole = path == "Extension"
     objects = {reached: _object(known, reached, whole) for reached in _reached(known, path, whole)}
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$ref": f"#/$defs/{path}",
         "$defs": objects | primitives(known),
     }

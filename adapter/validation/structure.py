@@ -7,11 +7,11 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final
 
-from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
+from jsonschema_rs import Draft202012Validator, ValidationError
 
 from adapter.definitions import Element, Release, definitions
 from adapter.errors import Fault
-from adapter.validation.schema import schema_of
+from adapter.validation.schema import schema_of, validator
 
 MOST_VALUES: Final = 5_000
 """A resource with more is told its first fault of structure only: finding all of a hostile one would take seconds."""
@@ -67,9 +67,7 @@ def _values(value: Any, left: int) -> int:
 
 @cache
 def _validator(release: Release, path: str) -> Draft202012Validator:
-    """Regular expressions run in linear time: a hostile text cannot make them slow."""
-    schema = schema_of(definitions(release), path)
-    return Draft202012Validator(schema, pattern_options=RegexOptions(), validate_formats=False)
+    return validator(schema_of(definitions(release), path))
 
 
 def fhirpath(release: Release, resource: Any, steps: Iterable[str | int]) -> str:

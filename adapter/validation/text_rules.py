@@ -12,13 +12,15 @@ from typing import Final
 
 from adapter.validation.invariants import Holds, Json, objects
 
-_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
+ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
+"""A URI with a scheme."""
 _FULL_URL_OPTIONAL: Final = frozenset({"transaction", "transaction-response", "batch", "batch-response"})
-_RESTFUL: Final = re.compile(r"https?://\S*/[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
+RESTFUL: Final = re.compile(r"(?P<base>https?://\S*)/[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
+"""The address of a resource on a server."""
 
 
 def _absolute(value: object) -> bool:
-    return not isinstance(value, str) or _ABSOLUTE.fullmatch(value) is not None
+    return not isinstance(value, str) or ABSOLUTE.fullmatch(value) is not None
 
 
 def _absolute_system(o: Json) -> bool:
@@ -60,7 +62,7 @@ def _entries_located(o: Json) -> bool:
 def _entry_is_itself(o: Json) -> bool:
     """A RESTful fullUrl ends in the type and id of its resource."""
     url = o.get("fullUrl")
-    if not isinstance(url, str) or not _RESTFUL.fullmatch(url):
+    if not isinstance(url, str) or not RESTFUL.fullmatch(url):
         return True
     return all(
         "id" not in inner or url.endswith(f"/{inner.get('resourceType')}/{inner['id']}")

@@ -23,7 +23,7 @@ from adapter.validation.bindings import Bound
 from adapter.validation.invariants import INVARIANTS, Holds, objects
 from adapter.validation.narrative import broken_rule
 from adapter.validation.profiles import Against
-from adapter.validation.text_rules import TEXT_RULES
+from adapter.validation.text_rules import ABSOLUTE, RESTFUL, TEXT_RULES
 
 Content = Literal["object", "resource", "companion", "narrative", "integer", "list"]
 Place = tuple[Any, str | int]
@@ -33,14 +33,12 @@ _LITERAL: Final = re.compile(
     r"(?:(?P<base>[a-z][a-z0-9+.-]*://\S+)/)?(?P<type>[A-Z][A-Za-z]+)/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?"
 )
 _CONDITIONAL: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?\S+")
-_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 _REFERENCES: Final = ("Reference", "CodeableReference")
 MOST_FAULTS: Final = 1_000
 """Found on one walk; more are read by no one."""
 _MORE: Final = Fault(
     "fhir.more", why="limit of this adapter", severity="information", named=(("limit", str(MOST_FAULTS)),)
 )
-_RESTFUL: Final = re.compile(r"(?P<base>https?://\S*)/[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +85,14 @@ class _Bundle:
     base: str = ""
 
     def entry(self, entry: dict[str, Any]) -> _Bundle:
-        located = _RESTFUL.fullmatch(str(entry.get("fullUrl", "")))
+        located = RESTFUL.fullmatch(str(entry.get("fullUrl", "")))
         base = located["base"] if located else ""
         return self if base == self.base else replace(self, base=base)
 
     def find(self, reference: str) -> Mapping[str, Any] | None:
         """The resource that a reference leads to. FHIR R4 bundle.html#references."""
         plain = reference.partition("/_history/")[0]
-        return self.entries.get(plain if _ABSOLUTE.fullmatch(plain) else f"{self.base}/{plain}")
+        return self.entries.get(plain if ABSOLUTE.fullmatch(plain) else f"{self.base}/{plain}")
 
     def seems_to_have(self, reference: str) -> bool:
         return reference.partition("/_history/")[0] in self.names
@@ -257,7 +255,7 @@ class Walk:
         found = plain.often(self.profiles, name, tuple(dict.fromkeys([*asked, *_named(resource)])))
         if found is None or not found.says_yes(resource):
             return False
-        against = Against(self.profiles, bundle.find if bundle else _nothing, _written, self.judged)
+        against = self._against(bundle)
         for url, rest in found.rests:
             against.walk(rest, url, resource, place, self._report)
         return True
@@ -267,12 +265,12 @@ class Walk:
         for url in dict.fromkeys([*asked, *_named(resource)]):
             if self._is_full:
                 return
-            if not self._against(scope).profile(url, resource, place, scope.container, self._report):
+            if not self._against(scope.bundle).profile(url, resource, place, scope.container, self._report):
                 severity: Severity = "error" if url.startswith(CANONICAL) else "warning"
                 self._fault("profile.unknown", (place, "meta"), f"{self.release} meta.profile", severity)
 
-    def _against(self, scope: _Scope) -> Against:
-        return Against(self.profiles, scope.find, _written, self.judged)
+    def _against(self, bundle: _Bundle | None) -> Against:
+        return Against(self.profiles, bundle.find if bundle else _nothing, _written, self.judged)
 
     def _structure(self, path: str, value: Any, place: Place) -> None:
         if not structure.is_valid(self.release, path, value):
@@ -362,7 +360,7 @@ class Walk:
         parent = (scope.resource, *_names(place, scope.place)[:-1])
         if not extensions.may_stand(profile.contexts, self.known, parent):
             self._fault("fhir.extension-place", place, f"{self.release} context", profile=url)
-        self._against(scope).profile(url, value, place, scope.container, self._report)
+        self._against(scope.bundle).profile(url, value, place, scope.container, self._report)
 
     def _primitive(self, parent: dict[str, Any], value: Any, row: _Row, place: Place) -> None:
         if value is None:
@@ -403,7 +401,7 @@ class Walk:
             if scope.bundle and scope.find(reference) is None and scope.bundle.seems_to_have(reference):
                 self._fault("fhir.dangling", place, f"{self.release} bundle.html#references")
             return literal["type"]
-        if not _ABSOLUTE.fullmatch(reference):
+        if not ABSOLUTE.fullmatch(reference):
             self._fault("fhir.reference", place, f"{self.release} references.html#literal")
         elif scope.bundle is not None:
             target = scope.find(reference)
@@ -464,7 +462,7 @@ def _bundle(resource: dict[str, Any]) -> _Bundle:
             url, name = str(entry.get("fullUrl")), f"{inner.get('resourceType')}/{inner.get('id')}"
             by_url.setdefault(url, inner)
             names.add(name)
-            bases.add(url.removesuffix(f"/{name}") if _RESTFUL.fullmatch(url) and url.endswith(f"/{name}") else "")
+            bases.add(url.removesuffix(f"/{name}") if RESTFUL.fullmatch(url) and url.endswith(f"/{name}") else "")
     only = bases.pop() if len(bases) == 1 else ""
     return _Bundle(by_url, frozenset(names), is_uniform=bool(only), base=only)
 
