@@ -27,7 +27,7 @@ from adapter.settings import Limits, Server, ServerTls
 from adapter.transport.outcome import operation_outcome
 from adapter.transport.server import App, Receive, Scope, Send
 from adapter.transport.server import run as serve
-from adapter.wire import json, xml
+from adapter.wire import bodies, json
 from adapter.wire.media import USUAL, media_of
 
 BASE: Final = "/fhir"
@@ -181,8 +181,7 @@ def _transaction(arrived: Received) -> dict[str, Any]:
     media = media_of(arrived.headers.get("content-type", ""))
     if media is None:
         raise _error("mock.media-type")
-    as_xml = media.form == "xml"
-    resource = xml.read(arrived.body, release=media.release) if as_xml else json.read(arrived.body, require_object=True)
+    resource = bodies.read(arrived.body, media)
     entries = resource.get("entry", [])
     is_transaction = (resource.get("resourceType"), resource.get("type")) == ("Bundle", "transaction")
     if not is_transaction or not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -266,8 +265,7 @@ async def _answer_fhir(
 ) -> None:
     media = media_of(headers.get("accept", "")) or USUAL
     echoed = {name: headers[name] for name in ("x-request-id", "x-correlation-id") if name in headers}
-    body = xml.write(resource, release=media.release) if media.form == "xml" else json.write(resource)
-    await _answer(send, status, body, {"content-type": str(media), **echoed, **more})
+    await _answer(send, status, bodies.write(resource, media), {"content-type": str(media), **echoed, **more})
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from adapter.consent.seal import Cleared, verify
 from adapter.errors import AdapterError, Fault
 from adapter.service.negotiation import language_asked, media_of_errors
 from adapter.transport.outcome import operation_outcome
-from adapter.wire import json, xml
+from adapter.wire import bodies, json
 from adapter.wire.media import Media
 
 RETRY_AFTER_S: Final = 2
@@ -36,8 +36,7 @@ def resource(
     media: Media, content: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A resource that holds nothing about a patient: a receipt, a capability statement, an OperationOutcome."""
-    body = xml.write(content, release=media.release) if media.form == "xml" else json.write(content)
-    return Response(body, status, headers, str(media))
+    return Response(bodies.write(content, media), status, headers, str(media))
 
 
 def document(content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -22,7 +22,7 @@ from adapter.service.visit import Visit, visit_of
 from adapter.settings import Role
 from adapter.store import inbox
 from adapter.transport.login import Caller, Login, NotAuthenticated
-from adapter.wire import Limits, json, xml
+from adapter.wire import Limits, bodies, json
 from adapter.wire.media import Media
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -66,10 +66,8 @@ class Call:
             Invalid: ``exchange.media-type``. Unreadable: with line and column.
         """
         media = media_sent(self.request)
-        body = await self.request.body()
-        if media.form == "xml":
-            return xml.read(body, limits=self._limits, release=media.release), body, media.release
-        return json.read(body, limits=self._limits, require_object=True), body, media.release
+        original = await self.request.body()
+        return bodies.read(original, media, limits=self._limits), original, media.release
 
     async def document(self) -> Any:
         """

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from adapter.consent import notice
 from adapter.consent.seal import Cleared, verify
 from adapter.transport.receipt import TRIES_AFTER_ERROR, Receipt
-from adapter.wire import json, xml
+from adapter.wire import bodies
 from adapter.wire.media import USUAL, media_of
 
 Situation = Literal[
@@ -105,9 +105,7 @@ def _stopped(cleared: Cleared) -> frozenset[str]:
     """A receiver that is told to stop using something does, and says so."""
     if notice.CODE.encode() not in cleared.body:
         return frozenset()
-    media = media_of(cleared.content_type) or USUAL
-    seen = xml.read(cleared.body, release=media.release) if media.form == "xml" else json.read(cleared.body)
-    task = notice.task_in(seen)
+    task = notice.task_in(bodies.read(cleared.body, media_of(cleared.content_type) or USUAL))
     return frozenset() if task is None else frozenset({notice.id_in(task)})
 
 

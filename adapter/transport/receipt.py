@@ -18,7 +18,7 @@ from adapter.consent import notice
 from adapter.consent.seal import Cleared
 from adapter.definitions import Release, definitions
 from adapter.errors import AdapterError
-from adapter.wire import Limits, json, xml
+from adapter.wire import Limits, bodies
 from adapter.wire.media import media_of
 
 Outcome = Literal["delivered", "duplicate", "retry", "refused", "quarantine"]
@@ -145,10 +145,7 @@ def _resource(answer: Answer) -> dict[str, Any] | None:
     if media is None:
         return None
     try:
-        if media.form == "json":
-            value: dict[str, Any] = json.read(answer.body, limits=_LIMITS, require_object=True)
-        else:
-            value = xml.read(answer.body, limits=_LIMITS, release=media.release)
+        value = bodies.read(answer.body, media, limits=_LIMITS)
     except AdapterError:
         return None
     return value if isinstance(value.get("resourceType"), str) else None
