@@ -23,6 +23,9 @@ from adapter.resources import folder
 CANONICAL: Final = "https://koord.example/fhir"
 EXTENSION: Final = f"{CANONICAL}/StructureDefinition/"
 BASE: Final = "http://hl7.org/fhir/StructureDefinition/"
+_INDEXED: Final = (
+    "url", "version", "kind", "type", "baseDefinition", "derivation", "supplements", "content", "valueSet"
+)  # fmt: skip
 _OURS: Final = frozenset({"StructureDefinition", "ValueSet", "CodeSystem"})
 
 
@@ -194,6 +197,16 @@ class Profiles:
 def profiles(release: Release = "R4", packages: tuple[Path, ...] = ()) -> Profiles:
     """The profiles of a release with those of packages; one object per process and set of packages."""
     return Profiles(release, packages)
+
+
+def package_index(resources: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The ``.index.json`` of a FHIR package, from its resources by file name. FHIR package specification, version 2 of the index."""
+    files = [
+        {"filename": name, "resourceType": resource["resourceType"], "id": resource["id"]}
+        | {key: resource[key] for key in _INDEXED if isinstance(resource.get(key), str)}
+        for name, resource in sorted(resources.items())
+    ]
+    return {"index-version": 2, "files": files}
 
 
 def _published(package: Path) -> dict[tuple[str, str], Path]:

