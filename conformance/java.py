@@ -60,7 +60,7 @@ def engine(name: str, folder: Path) -> Engine:
     jars, classes = folder / f"{name}-jars", folder / f"{name}-classes"
     goals = ["dependency:copy-dependencies", f"-DoutputDirectory={jars}", "-Dstyle.color=never"]
     subprocess.run(["mvn", "-q", "-B", "-f", str(HERE / name / "pom.xml"), *goals], check=True)
-    sources = sorted(str(file) for file in (HERE / name).glob("*.java"))
+    sources = sorted(str(file) for shared in ("common", name) for file in (HERE / shared).glob("*.java"))
     subprocess.run(["javac", "-nowarn", "-cp", f"{jars}/*", "-d", str(classes), *sources], check=True)
     return Engine(classes, jars)
 
