@@ -74,6 +74,8 @@ def narrowed(document, **more):
     return document | {"version": document["version"] + 1, **more}
 
 
+LIMITED = COLLABORATE | {"period": {"end": "2026-11-21"}}
+"""Until midnight in Sweden: 23:00 UTC."""
 EVERYTHING = [INTERVENTIONS, COLLABORATE, r.intervention()]
 
 
@@ -405,6 +407,54 @@ def test_a_consent_that_is_given_again_is_a_new_one_and_the_notice_stands():
     assert orders == {"employer": ["acknowledged"] * 2}
 
 
+def of_one_period_after_another(*then):
+    """
+    A consent with an end date has ended and the employer knows. What ``then`` makes of it, a day apart: whom each of it tells,
+    and of which causes there are orders.
+    """
+    clock = r.Clock()
+
+    async def story(adapter):
+        await sent(adapter, INTERVENTIONS, LIMITED, r.intervention(), i1=["employer", "region-b"])
+        consent, notified = LIMITED, []
+        for change in ({}, *then):
+            if change:
+                consent = narrowed(consent, **change)
+                notified.append(told(await sent(adapter, consent)))
+            clock.forward(days=1)
+            await withdraw.sweep(adapter)
+            await drain(adapter)
+        orders = await adapter.store.read(withdrawals.listed)
+        notices = adapter.transport.notices("employer")
+        assert len(notices) == len(orders)
+        assert {each.task["input"][0]["valueReference"]["identifier"]["value"] for each in notices} == {"i1"}
+        return notified, sorted((each.cause, each.consent.version) for each in orders)
+
+    return run(story, clock=clock)
+
+
+GONE = {"state": "withdrawn", "withdrawn": {"on": "2026-11-23", "by": "patient"}}
+
+
+def test_who_was_told_of_an_end_is_told_of_a_withdrawal_if_the_patient_had_set_a_later_end_in_between():
+    notified, orders = of_one_period_after_another({"period": {"end": "2026-12-31"}}, GONE)
+    assert notified == [[], ["employer"]]
+    assert orders == [("expired", 1), ("withdrawn", 3)]
+
+
+def test_who_was_told_of_an_end_is_told_of_the_later_one_that_the_patient_set_in_between():
+    notified, orders = of_one_period_after_another({"period": {"end": "2026-11-23"}}, {}, {})
+    assert notified == [[]]
+    assert orders == [("expired", 1), ("expired", 2)]
+
+
+@pytest.mark.parametrize("between", [(), ({"form": "written"},), ({"period": {"end": "2026-11-20"}},)])
+def test_who_was_told_of_an_end_is_told_nothing_more_of_a_consent_that_never_held_again(between):
+    notified, orders = of_one_period_after_another(*between, GONE)
+    assert notified == [[]] * (len(between) + 1)
+    assert orders == [("expired", 1)]
+
+
 # the notice
 
 SECRETS = (
@@ -733,9 +783,6 @@ def test_what_a_peer_withdraws_opens_and_closes_nothing_of_ours():
 
 # the clock
 
-LIMITED = COLLABORATE | {"period": {"end": "2026-11-21"}}
-"""Until midnight in Sweden: 23:00 UTC."""
-
 
 def test_the_end_of_a_period_takes_back_and_tells_as_a_withdrawal_does_once():
     clock = r.Clock()
@@ -897,6 +944,14 @@ class Story:
         self.closed(kind, expected)
         self.newest[kind] = self.newest[kind] | {"state": "withdrawn"}  # what is narrowed opens nothing that we send
 
+    async def limit(self, kind):
+        """The newest consent holds for a day from now. If it had ended it holds again, and what was told of its end is spent."""
+        await self.change(kind, period={"end": (self.adapter.clock() + timedelta(hours=24)).isoformat()})
+        named = self.newest[kind]["id"]["value"]
+        if named not in self.given[kind]:
+            self.given[kind].append(named)
+            self.told = {key: since for key, since in self.told.items() if key[0] != named}
+
     async def sweep(self):
         """A day and more goes by; a consent that was limited ends."""
         for kind, newest in self.newest.items():
@@ -911,14 +966,12 @@ class Story:
         expected = set()
         for consent in self.given[kind]:
             for to in ("employer", "region-b"):
-                anyway = always and consent == named
-                since = 0 if anyway else self.told.get((consent, to), 0)
                 got = [
                     e
-                    for e in seen[since:]
+                    for e in seen[self.told.get((consent, to), 0) :]
                     if e.exposed and e.destination == to and not e.task and consent in e.consents
                 ]
-                if got and (anyway or self.is_open(to)):
+                if got and ((always and consent == named) or self.is_open(to)):
                     expected.add((consent, to))
         return expected
 
@@ -968,9 +1021,7 @@ async def play(adapter, doings):  # noqa: C901  one case for each thing that is 
             case "narrow":
                 await story.close(kind, always=False, purposes=["rehabilitation-need"])
             case "limit":
-                await story.change(kind, period={"end": (adapter.clock() + timedelta(hours=24)).isoformat()})
-                if story.newest[kind]["id"]["value"] not in story.given[kind]:
-                    story.given[kind].append(story.newest[kind]["id"]["value"])
+                await story.limit(kind)
         await drain(adapter)
         for each in transport.seen[before:]:
             assert each.task or story.is_open(each.destination), (doing, each.destination)
@@ -980,6 +1031,8 @@ async def play(adapter, doings):  # noqa: C901  one case for each thing that is 
 @given(st.lists(st.tuples(DOINGS, TROUBLE), min_size=3, max_size=14))
 @settings(max_examples=60, deadline=None)
 @example([("limit c", ""), ("sweep", ""), ("withdraw c", "")])
+@example([("limit c", ""), ("sweep", ""), ("limit c", ""), ("withdraw c", "")])
+@example([("limit c", ""), ("sweep", ""), ("limit c", ""), ("sweep", ""), ("withdraw c", "")])
 def test_whatever_happens_nothing_leaves_that_is_not_open_and_each_who_got_something_is_told_once(doings):
     opening = [("give i", ""), ("give c", ""), ("send both", "")]
 

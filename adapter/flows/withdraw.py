@@ -175,12 +175,12 @@ class _Got:
 @dataclass(frozen=True, slots=True)
 class _Shift:
     """
-    A patient's consents and spärrar as they were at one moment, and as they are at another. ``stood``: the kinds of the
-    consents, by id, that were given and in time at the first.
+    A patient's consents and spärrar as they were at one moment, and as they are at another. ``stood``: the consents that were
+    given and in time at the first, with their kinds.
     """
 
     gate: Gate
-    stood: Mapping[str, str]
+    stood: Mapping[RecordRef, str]
     before: Snapshot
     before_at: datetime
     after: Snapshot
@@ -193,6 +193,10 @@ class _Shift:
             return None
         is_now = self.gate.decision(record, recipient, Purpose(purpose), self.after, self.now)
         return None if is_now.permitted and was.categories <= is_now.categories else is_now
+
+    def stood_again(self, told: RecordRef) -> bool:
+        """Whether a consent that somebody was told of, in this version, had been given anew since."""
+        return any(ref.record_id == told.record_id and ref.version > told.version for ref in self.stood)
 
     def of_consents(self) -> _Shift:
         """The same shift as if no spärr had been set: a spärr asks nobody to stop using what they lawfully have."""
@@ -260,9 +264,9 @@ def _consent(adapter: Adapter, version: Version) -> Consent | ForeignConsent:
     return consent
 
 
-def _standing(voices: Mapping[RecordRef, _Voice], at: datetime) -> dict[str, str]:
-    """The consents, by id, that are given and not over, with their kinds."""
-    return {ref.record_id: kind for ref, voice in voices.items() if (kind := policy.opens(voice, at))}
+def _standing(voices: Mapping[RecordRef, _Voice], at: datetime) -> dict[RecordRef, str]:
+    """The consents that are given and not over, with their kinds."""
+    return {ref: kind for ref, voice in voices.items() if (kind := policy.opens(voice, at))}
 
 
 def _taken_away(  # noqa: PLR0913  named by the caller
@@ -348,13 +352,16 @@ def _named(  # noqa: PLR0913, PLR0917  what is lost, and all that says why
     """
     Which consents no longer carry what somebody got: those that are gone; else, if the gate would open less of it now, those
     that it rested on of the kinds that changed, since one can replace or refuse another. Nobody is told again of what
-    carried it no more.
+    carried it no more, unless the patient has given it anew in between.
     """
     to = adapter.told_at(got.destination)
     told = {
         each.consent.record_id
         for each in orders
-        if each.destination == to and got.record in each.records and got.at <= each.created_at
+        if each.destination == to
+        and got.record in each.records
+        and got.at <= each.created_at
+        and not shift.stood_again(each.consent)
     }
     resting = got.consents - told
     gone = {change.ref.record_id: change for change in changes if change.gone}
@@ -362,11 +369,12 @@ def _named(  # noqa: PLR0913, PLR0917  what is lost, and all that says why
         return {consent: gone[consent] for consent in found}
     recipient = adapter.recipient(got.destination)
     opening = disclosure.load().of[recipient.type].opened_by if recipient else None
+    kinds = {ref.record_id: kind for ref, kind in shift.stood.items()}
     named = {
         consent: change
         for change in changes
         for consent in resting
-        if change.concerns(consent, shift.stood.get(consent), opening)
+        if change.concerns(consent, kinds.get(consent), opening)
     }
     if not named or recipient is None:  # who it was cannot be known any more, so nothing can be decided
         return named
