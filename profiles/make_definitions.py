@@ -30,6 +30,7 @@ RESOURCES = (
     "Provenance", "RelatedPerson", "Task",
 )  # fmt: skip
 BASE = "http://hl7.org/fhir/StructureDefinition/"
+LARGEST = BASE + "elementdefinition-maxValueSet"
 FHIR_TYPE = BASE + "structuredefinition-fhir-type"
 FHIRPATH_TYPE = "http://hl7.org/fhirpath/"
 OPEN_SYSTEMS = {
@@ -145,9 +146,17 @@ def _element(element: Json, owner: str) -> Json:
 
 
 def _binding(element: Json) -> str:
-    """Strength and value set: ``required http://hl7.org/fhir/ValueSet/task-status``."""
+    """
+    Strength and value set: ``required http://hl7.org/fhir/ValueSet/task-status``. A code whose value set is only preferred, within the
+    limits of a larger one, is required to be in that.
+    """
     binding = element.get("binding", {})
-    return f"{binding['strength']} {binding['valueSet'].partition('|')[0]}" if "valueSet" in binding else ""
+    if "valueSet" not in binding:
+        return ""
+    largest = next((each["valueCanonical"] for each in binding.get("extension", ()) if each["url"] == LARGEST), "")
+    is_limited = largest and binding["strength"] == "preferred" and element["type"] == [{"code": "code"}]
+    strength, value_set = ("required", largest) if is_limited else (binding["strength"], binding["valueSet"])
+    return f"{strength} {value_set.partition('|')[0]}"
 
 
 def _named_type(path: str, kind: Json) -> str:

@@ -65,6 +65,7 @@ CONSENT = {
         patient(name=[{"family": "x", "_family": {"extension": [OWN_PREFIX]}}]),
         patient(name=[{"text": "x", "_text": {"extension": [hl7("rendering-markdown", valueMarkdown="x")]}}]),
         patient(extension=[NATIONALITY, NATIONALITY]),
+        patient(extension=[NATIONALITY | {"extension": [*NATIONALITY["extension"], ABSENT]}]),
         CONSENT | {"provision": {"extension": [LOCATION], "provision": [{"extension": [LOCATION]}]}},
     ],
     ids=lambda resource: json.dumps(resource)[:120],
@@ -93,6 +94,11 @@ def test_an_extension_of_hl7_is_at_home_in_its_contexts(resource):
             patient(extension=[NATIONALITY | {"extension": [{"url": "code", "valueString": "svensk"}]}]),
             "fhir.type",
             "Patient.extension[0].extension[0].value",
+        ),
+        (
+            patient(extension=[NATIONALITY | {"extension": [*NATIONALITY["extension"], {"url": "part", "valueString": "x"}]}]),
+            "fhir.extension-unknown",
+            "Patient.extension[0].extension[2]",
         ),
         (
             patient(extension=[NATIONALITY | {"extension": NATIONALITY["extension"] * 2}]),

@@ -30,6 +30,7 @@ from tests.fhir_generated import KNOWN, Maker
 CANARY = "Kanariefagel"
 CODES = set(codes())
 XHTML = 'xmlns="http://www.w3.org/1999/xhtml"'
+HL7 = "http://hl7.org/fhir/StructureDefinition/"
 KIND = "https://koord.example/fhir/CodeSystem/intervention-kind"
 KVA = "urn:oid:1.2.752.116.1.3.2.1.4"
 PERSON = {
@@ -179,6 +180,16 @@ PLANTED = {
     "message without header (bdl-12)": (bundle(task(), type="message"), ("fhir.invariant", "Bundle")),
     "script in a narrative (txt-1)": (task(text={"status": "generated", "div": f"<div {XHTML}><script>x</script></div>"}), ("fhir.invariant", "Task.text.div")),
     "narrative without content (txt-2)": (task(text={"status": "empty", "div": f"<div {XHTML}> <br/></div>"}), ("fhir.invariant", "Task.text.div")),
+    "two elements with one id": ({"resourceType": "Patient", "id": "a", "name": [{"id": "a", "family": "x"}, {"id": "a", "family": "y"}]}, ("fhir.invariant", "Patient")),
+    "one id beside a primitive and in an extension": ({"resourceType": "Patient", "birthDate": "1990", "_birthDate": {"id": "a"}, "extension": [{"id": "a", "url": "urn:u", "valueCode": "x"}]}, ("fhir.invariant", "Patient")),
+    "one id inside two extensions": ({"resourceType": "Patient", "extension": [{"url": "urn:u", "valuePeriod": {"id": "a", "start": "2026"}}, {"url": "urn:u", "valuePeriod": {"id": "a", "start": "2026"}}]}, ("fhir.invariant", "Patient")),
+    "two elements of a contained resource with one id": (task(contained=[{"resourceType": "Patient", "id": "p", "name": [{"id": "a", "text": "x"}, {"id": "a", "text": "y"}]}], focus={"reference": "#p"}), ("fhir.invariant", "Task.contained[0]")),
+    "two entries with one id": (bundle(entry=[{"id": "a", "fullUrl": f"https://a.example/fhir/Task/{n}", "resource": task()} for n in (1, 2)]), ("fhir.invariant", "Bundle")),
+    "HL7's definition of another type as profile": (task(meta={"profile": [f"{HL7}Patient"]}), ("fhir.resource-type", "Task")),
+    "HL7's definition of a type that is not known here as profile": (task(meta={"profile": [f"{HL7}Observation|4.0.1"]}), ("fhir.resource-type", "Task")),
+    "HL7's definition of a data type as profile": (task(meta={"profile": [f"{HL7}Period"]}), ("fhir.resource-type", "Task")),
+    "language that is no tag": (task(language="sv_SE"), ("fhir.code", "Task.language")),
+    "language of an attachment that is no tag": (task(input=[{"type": {"text": "a"}, "valueAttachment": {"contentType": "text/plain", "url": "https://a.example/x", "language": "in Swedish"}}]), ("fhir.code", "Task.input[0].value.language")),
     "quantity of an age without unit (age-1)": ({"resourceType": "Condition", "subject": PERSON, "onsetAge": {"value": 7}}, ("fhir.invariant", "Condition.onset")),
     "comparator in a simple quantity (sqty-1)": (care_plan(activity=[{"detail": {"status": "unknown", "quantity": {"value": 1, "comparator": "<"}}}]), ("fhir.unknown-element", "CarePlan.activity[0].detail.quantity")),
 }  # fmt: skip
@@ -193,6 +204,33 @@ def test_a_planted_fault_is_found_where_it_is(resource, fault):
 
 def test_at_least_28_kinds_of_fault_are_planted():
     assert len(PLANTED) >= 70
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        {"resourceType": "Patient", "id": "a", "name": [{"id": "a", "family": "x"}]},
+        {"resourceType": "Patient", "name": [{"id": "a", "family": "x"}, {"id": "A", "family": "y"}]},
+        task(
+            contained=[{"resourceType": "Patient", "id": "p", "name": [{"id": "a", "text": "x"}]}],
+            focus={"id": "a", "reference": "#p"},
+        ),
+        bundle(*[{"resourceType": "Patient", "name": [{"id": "a", "family": "x"}]}] * 2),
+    ],
+    ids=["of the resource itself", "in another case", "in a contained resource", "in two entries"],
+)
+def test_an_id_may_come_again_in_another_resource_and_as_that_of_the_resource(resource):
+    assert told(resource) == set()
+
+
+@pytest.mark.parametrize("name", ["Task", "Task|4.0.1", "DomainResource", "Resource"])
+def test_a_resource_may_name_the_definition_of_its_own_type_as_its_profile_and_nothing_is_said(name):
+    assert validate(task(meta={"profile": [HL7 + name]})) == []
+
+
+def test_the_language_of_a_resource_may_be_any_tag():
+    for tag in ("sv", "sv-SE", "smj", "smi-Latn-SE", "x-klingon"):
+        assert validate(task(language=tag)) == []
 
 
 def test_all_faults_are_told_at_once():

@@ -6,7 +6,7 @@ import pytest
 
 from adapter.definitions import definitions
 from adapter.errors import Invalid, Misconfigured
-from adapter.profiles import profiles
+from adapter.profiles import EXTENSION, profiles
 from adapter.validation import errors, validate
 
 BASE = "https://example.org/StructureDefinition/"
@@ -309,6 +309,43 @@ def test_an_extension_is_held_to_its_definition_and_its_place(judge):
     assert told(
         task(extension=[{"url": "https://koord.example/fhir/StructureDefinition/no-such", "valueString": "x"}]), ""
     ) == {("fhir.extension-unknown", "Task.extension[0]")}
+
+
+def part(path, name, *elements):
+    """A part of an extension, told apart by its url."""
+    named = element(f"{path}.url", fixedUri=name)
+    return [element(path, 0, 1, sliceName=name), *elements, named]
+
+
+def test_a_part_of_an_extension_that_its_definition_does_not_name_is_refused_at_any_depth(judge):
+    by_url = {"slicing": {"discriminator": [{"type": "value", "path": "url"}], "rules": "open"}}
+    within = "Extension.extension:a.extension"
+    inner = [element(within, 0, None, **by_url), *part(f"{within}:b", "b")]
+    whole = element("Extension.extension", 0, None, **by_url)
+    told = judge(extension("e", whole, *part("Extension.extension:a", "a", *inner)))
+
+    def made(*parts):
+        return task(extension=[{"url": BASE + "e", "extension": [{"url": "a", "extension": [*parts]}]}])
+
+    known, foreign = {"url": "b", "valueString": "x"}, {"url": "https://elsewhere.example/e", "valueString": "x"}
+    assert told(made(known, foreign), "") == set(), "an extension of others may stand beside the parts"
+    where = "Task.extension[0].extension[0].extension[1]"
+    assert told(made(known, {"url": "c", "valueString": "x"}), "") == {("fhir.extension-unknown", where)}
+    beside = task(extension=[{"url": BASE + "e", "extension": [{"url": "c", "valueString": "x"}]}])
+    assert told(beside, "") == {("fhir.extension-unknown", "Task.extension[0].extension[0]")}
+
+
+def test_a_part_that_our_own_extension_does_not_have_is_refused():
+    parts = [{"url": "degree", "valueInteger": 50}, {"url": "period", "valuePeriod": {"start": "2026-01-01"}}]
+    plan = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "subject": {"reference": "Patient/1"}}
+
+    def told(*more):
+        sick_leave = {"url": EXTENSION + "sick-leave", "extension": [*parts, *more]}
+        return [(fault.code, fault.where) for fault in validate(plan | {"extension": [sick_leave]})]
+
+    assert told() == []
+    unknown = [("fhir.extension-unknown", "CarePlan.extension[0].extension[2]")]
+    assert told({"url": "reason", "valueString": "x"}) == unknown
 
 
 @pytest.mark.parametrize(

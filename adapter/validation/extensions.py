@@ -1,11 +1,13 @@
-"""Where an extension may stand. FHIR R4 defining-extensions.html#context."""
+"""Where an extension may stand (FHIR R4 defining-extensions.html#context), and which parts it may have (extensibility.html#Extension.url)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from adapter.definitions import Definitions
+from adapter.profiles import Node
 
 
 @lru_cache(maxsize=4_096)
@@ -39,3 +41,22 @@ def _paths(known: Definitions, parent: Sequence[str]) -> Iterator[str]:
     yield element.content
     for kind in element.types:
         yield from known.lineage(kind.code)
+
+
+def undefined_parts(definition: Node, extension: Mapping[str, Any]) -> Iterator[tuple[str | int, ...]]:
+    """
+    The steps to each part of an extension whose url is a name that the definition does not give: a relative url is nothing but a
+    name from there. Extensions of others, by absolute urls, may stand beside the parts.
+    """
+    whole, given = definition.children.get("extension"), extension.get("extension")
+    if whole is None or whole.max == 0 or not isinstance(given, list):
+        return
+    defined = {part.children["url"].fixed: part for part in whole.slices.values() if "url" in part.children}
+    for index, part in enumerate(given):
+        url = part.get("url") if isinstance(part, dict) else None
+        if not isinstance(url, str):
+            continue
+        if url in defined:
+            yield from (("extension", index, *steps) for steps in undefined_parts(defined[url], part))
+        elif ":" not in url:
+            yield "extension", index

@@ -88,6 +88,7 @@ _FORMS: Final[dict[tuple[str, str], Json]] = {
     ("Quantity", "datatypes.html#Quantity.system"): _ABSOLUTE_SYSTEM,
     ("Quantity", "qty-3"): {"dependentRequired": {"code": ["system"]}},
     ("Reference", "ref-1"): _NOTHING,
+    ("Resource", "element.html#id"): _NOTHING,
     ("Task", "inv-1"): _not_both("authoredOn", "lastModified"),
     ("Task", "tsk-1"): _absent("restriction"),
 }

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from adapter.validation.invariants import Holds, Json, objects
 
 ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 """A URI with a scheme."""
 _FULL_URL_OPTIONAL: Final = frozenset({"transaction", "transaction-response", "batch", "batch-response"})
+_NESTED: Final = (dict, list)
 RESTFUL: Final = re.compile(r"(?P<base>https?://\S*)/[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
 """The address of a resource on a server."""
 
@@ -38,6 +39,20 @@ def _size_of_data(o: Json) -> bool:
         return True
     letters = len("".join(data.split()).rstrip("="))
     return size == letters * 3 // 4
+
+
+def _ids_once(o: Json) -> bool:
+    """No two elements of a resource have the same id; its own id and those of resources inside it are not theirs."""
+    ids: list[str] = []
+    waiting: list[Any] = [o]
+    for value in waiting:  # it grows on the way
+        if isinstance(value, list):
+            waiting += [child for child in value if isinstance(child, _NESTED)]
+        elif value is o or "resourceType" not in value:
+            waiting += [child for child in value.values() if isinstance(child, _NESTED)]
+            if "id" in value and value is not o:
+                ids.append(str(value["id"]))
+    return len(set(ids)) == len(ids)
 
 
 def _contained_once(o: Json) -> bool:
@@ -81,5 +96,6 @@ TEXT_RULES: Final[Mapping[str, tuple[tuple[str, Holds], ...]]] = {
     ),
     "Meta": (("resource.html#Meta", _tags_once),),
     "Quantity": (("datatypes.html#Quantity.system", _absolute_system),),
+    "Resource": (("element.html#id", _ids_once),),
 }
-"""Shape → page of the specification and what must hold; a rule of DomainResource holds for every resource made from it."""
+"""Shape → page of the specification and what must hold; a rule of Resource or DomainResource holds for every resource made from it."""

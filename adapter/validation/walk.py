@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cache, cached_property
+from functools import cache, cached_property, reduce
 from itertools import islice
 from typing import Any, Final, Literal
 
 from adapter.definitions import Constraint, Definitions, Element, Release, Shape, definitions
 from adapter.errors import Fault, Severity
-from adapter.profiles import CANONICAL, Profiles
+from adapter.profiles import BASE, CANONICAL, Profiles
 from adapter.validation import extensions, plain, structure
 from adapter.validation.bindings import Bound
 from adapter.validation.invariants import INVARIANTS, Holds, objects
@@ -266,8 +266,17 @@ class Walk:
             if self._is_full:
                 return
             if not self._against(scope.bundle).profile(url, resource, place, scope.container, self._report):
-                severity: Severity = "error" if url.startswith(CANONICAL) else "warning"
-                self._fault("profile.unknown", (place, "meta"), f"{self.release} meta.profile", severity)
+                self._unknown(url, scope.resource, place)
+
+    def _unknown(self, url: str, kind: str, place: Place) -> None:
+        """A profile that is not known. HL7's definition of a type asks no more of what is of that type, or is made from it."""
+        name = url.partition("|")[0].removeprefix(BASE) if url.startswith(BASE) else ""
+        if name in self.known.types or name in self.known.resource_names:
+            if name not in self.known.lineage(kind):
+                self._fault("fhir.resource-type", place, f"{name} resourceType", profile=f"{BASE}{name}")
+            return
+        severity: Severity = "error" if url.startswith(CANONICAL) else "warning"
+        self._fault("profile.unknown", (place, "meta"), f"{self.release} meta.profile", severity)
 
     def _against(self, bundle: _Bundle | None) -> Against:
         return Against(self.profiles, bundle.find if bundle else _nothing, _written, self.judged)
@@ -360,6 +369,9 @@ class Walk:
         parent = (scope.resource, *_names(place, scope.place)[:-1])
         if not extensions.may_stand(profile.contexts, self.known, parent):
             self._fault("fhir.extension-place", place, f"{self.release} context", profile=url)
+        for steps in extensions.undefined_parts(profile.root, value):
+            part = reduce(lambda above, step: (above, step), steps, place)
+            self._fault("fhir.extension-unknown", part, f"{self.release} extensibility.html#Extension.url", profile=url)
         self._against(scope.bundle).profile(url, value, place, scope.container, self._report)
 
     def _primitive(self, parent: dict[str, Any], value: Any, row: _Row, place: Place) -> None:
