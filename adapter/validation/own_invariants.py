@@ -9,10 +9,12 @@ for by ``adapter.validation.coordination``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from adapter.validation.invariants import Holds, Json, has, objects
+from adapter.validation.schema import validator
 
 _EXTENSION: Final = "https://koord.example/fhir/StructureDefinition/"
 _DIAGNOSES: Final = (
@@ -85,27 +87,41 @@ def _is_of_condition(reference: Any) -> bool:
     return isinstance(reference, str) and (reference.startswith("Condition/") or "/Condition/" in reference)
 
 
+_NOT_CONDITION: Final = {"properties": {"resourceType": {"not": {"const": "Condition"}}}}
+_NO_SIGN: Final = {
+    "properties": {
+        "system": {"$ref": "#/$defs/value", "not": {"$ref": "#/$defs/diagnoses"}},
+        "reference": {"$ref": "#/$defs/value", "not": {"type": "string", "pattern": "(?:^|/)Condition/"}},
+        "type": {"$ref": "#/$defs/value", "not": {"const": "Condition"}},
+    },
+    "additionalProperties": {"$ref": "#/$defs/value"},
+    "items": {"$ref": "#/$defs/value"},
+}
+"""A value without anything coded in a system of diagnoses, or a link to a Condition, at any depth."""
+_NO_DIAGNOSIS: Final = validator(
+    {
+        "properties": {
+            "contained": {"$ref": "#/$defs/value", **_NOT_CONDITION, "items": _NOT_CONDITION},
+        },
+        "additionalProperties": {"$ref": "#/$defs/value"},
+        "$defs": {
+            "value": _NO_SIGN,
+            "diagnoses": {
+                "type": "string",
+                "anyOf": [
+                    {"pattern": f"^(?:{'|'.join(map(re.escape, _DIAGNOSES))})"},
+                    {"enum": sorted(_DIAGNOSES_OF_HL7)},
+                ],
+                "not": {"const": _ALSO_KVA},
+            },
+        },
+    }
+)
+
+
 def _no_diagnosis(resource: Json) -> bool:
-    """As ``_diagnoses`` and ``_leads_to_no_condition`` in one pass, since every intervention is asked."""
-    inside = any(_tells(child) for child in resource.values())
-    return not inside and not any(each.get("resourceType") == "Condition" for each in objects(resource, "contained"))
-
-
-def _tells(value: Any) -> bool:
-    """A value holds something coded in a system of diagnoses, or a link to a Condition."""
-    if isinstance(value, list):
-        return any(map(_tells, value))
-    if not isinstance(value, dict):
-        return False
-    for name, child in value.items():
-        if isinstance(child, str):
-            if (name == "system" and _is_of_diagnoses(child)) or (name == "reference" and _is_of_condition(child)):
-                return True
-            if name == "type" and child == "Condition":
-                return True
-        elif _tells(child):
-            return True
-    return False
+    """As ``_diagnoses`` and ``_leads_to_no_condition``; as a schema, since every intervention is asked."""
+    return bool(_NO_DIAGNOSIS.is_valid(resource))
 
 
 def _plan_diagnosis(plan: Json) -> bool:
@@ -119,15 +135,27 @@ def _plan_diagnosis(plan: Json) -> bool:
     return _diagnoses(plan) == in_their_place and _leads_to_no_condition(plan)
 
 
+def _has_coding(**asked: str | tuple[str, ...]) -> dict[str, Any]:
+    """The schema of a Task one of whose codes is as asked: name → constant, or all that it may be."""
+    coding = {
+        "type": "object",
+        "required": [*asked],
+        "properties": {name: {"enum": [each] if isinstance(each, str) else [*each]} for name, each in asked.items()},
+    }
+    codings = {"type": "array", "contains": coding}
+    code = {"type": "object", "required": ["coding"], "properties": {"coding": codings}}
+    return {"required": ["code"], "properties": {"code": code}}
+
+
+_GC001: Final = validator({"if": _has_coding(system=_KIND), "then": _has_coding(system=_KVA, code="GC001")})
+
+
 def _gc001(task: Json) -> bool:
-    codings = [coding for code in objects(task, "code") for coding in objects(code, "coding")]
-    return not any(each.get("system") == _KIND for each in codings) or any(
-        each.get("code") == "GC001" and each.get("system") in _KVA for each in codings
-    )
+    return bool(_GC001.is_valid(task))
 
 
 def _subject_given(reference: Json) -> bool:
-    return has(reference, "reference") or has(reference, "identifier")
+    return has(reference, "reference", "identifier")
 
 
 def _offer_answer(task: Json) -> bool:

@@ -4,15 +4,14 @@ is *plain*: nothing in it is unusual (contained resources, narrative, ids of ele
 without value), and nothing breaks a rule. Everything else is walked.
 
 The schema never says yes to what the walk would tell of, warnings included. What it cannot say of a plain resource is left:
-the order of a period, whole numbers written as decimals, and the invariants of the profiles (``rests``).
+the profiles of the targets of references, and the invariants of other people's profiles (``rests``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
@@ -20,83 +19,39 @@ from jsonschema_rs import Draft202012Validator
 
 from adapter.definitions import Element, Shape, choice_name
 from adapter.profiles import Node, Profile, Profiles
-from adapter.validation import extensions, schema
+from adapter.validation import extensions, holds, schema
 from adapter.validation.bindings import Bound
-from adapter.validation.invariants import INVARIANTS, is_after
+from adapter.validation.invariants import INVARIANTS
 from adapter.validation.plans import Plan
-from adapter.validation.quick import Unsayable, coded, compiled, literal, rules_of
+from adapter.validation.quick import NEVER, USUAL, Unsayable, coded, compiled, literal, rules_of
 from adapter.validation.slicing import Json
 from adapter.validation.text_rules import ABSOLUTE, TEXT_RULES
 
-_USUAL: Final = frozenset(
-    {
-        "boolean",
-        "code",
-        "CodeableConcept",
-        "Coding",
-        "date",
-        "dateTime",
-        "Identifier",
-        "markdown",
-        "Period",
-        "Quantity",
-        "Reference",
-        "string",
-        "uri",
-    }
-)
-"""The types of a choice that plain resources use; the others are walked."""
-_NOTHING: Final[Json] = {}
-_NEVER: Final[Json] = {"not": {}}
 _URI_IDENTIFIER: Final[Json] = {
     "if": {"properties": {"system": {"const": "urn:ietf:rfc:3986"}}, "required": ["system"]},
     "then": {"properties": {"value": {"pattern": f"^{ABSOLUTE.pattern}$"}}},
 }
 _ABSOLUTE_SYSTEM: Final[Json] = {"properties": {"system": {"pattern": f"^{ABSOLUTE.pattern}$"}}}
-_NOT_HOME: Final[Json] = {"properties": {"use": {"not": {"const": "home"}}}}
-
-
-def _not_both(*names: str) -> Json:
-    return {"not": {"required": [*names]}}
-
-
-def _absent(name: str) -> Json:
-    return {"not": {"required": [name]}}
-
-
-_FORMS: Final[dict[tuple[str, str], Json]] = {
-    ("Attachment", "att-1"): {"dependentRequired": {"data": ["contentType"]}},
-    ("Attachment", "datatypes.html#Attachment.size"): _not_both("data", "size"),
-    ("CarePlan.activity", "cpl-3"): _not_both("detail", "reference"),
-    ("Consent", "ppc-1"): {"anyOf": [{"required": ["policy"]}, {"required": ["policyRule"]}]},
-    **{("Consent", f"ppc-{number}"): {"required": ["patient"]} for number in (2, 3, 4, 5)},
-    ("ContactPoint", "cpt-2"): {"dependentRequired": {"value": ["system"]}},
-    ("DomainResource", "dom-2"): _NOTHING,
-    ("DomainResource", "dom-4"): _NOTHING,
-    ("DomainResource", "dom-5"): _NOTHING,
-    ("DomainResource", "references.html#contained"): _NOTHING,
-    ("Goal.target", "gol-1"): {"propertyNames": {"not": {"pattern": "^_?detail"}}},
-    ("Identifier", "datatypes.html#Identifier.system"): {"allOf": [_ABSOLUTE_SYSTEM, _URI_IDENTIFIER]},
-    ("Meta", "resource.html#Meta"): {"properties": {"security": {"maxItems": 1}, "tag": {"maxItems": 1}}},
-    ("Organization", "org-1"): {"anyOf": [{"required": ["identifier"]}, {"required": ["name"]}]},
-    ("Organization.address", "org-2"): _NOT_HOME,
-    ("Organization.contact", "org-3"): {"properties": {"telecom": {"items": _NOT_HOME}}},
-    ("Organization.contact", "org-4"): {"properties": {"address": _NOT_HOME}},
-    ("Organization.telecom", "org-3"): _NOT_HOME,
-    ("Period", "per-1"): _not_both("start", "end"),
-    ("Provenance.agent", "prov-1"): _absent("onBehalfOf"),
-    ("Quantity", "datatypes.html#Quantity.system"): _ABSOLUTE_SYSTEM,
-    ("Quantity", "qty-3"): {"dependentRequired": {"code": ["system"]}},
-    ("Reference", "ref-1"): _NOTHING,
-    ("Resource", "element.html#id"): _NOTHING,
-    ("Task", "inv-1"): _not_both("authoredOn", "lastModified"),
-    ("Task", "tsk-1"): _absent("restriction"),
+_FORMS: Final[dict[tuple[str, str], list[Json]]] = {
+    ("Identifier", "datatypes.html#Identifier.system"): [_ABSOLUTE_SYSTEM, _URI_IDENTIFIER],
+    ("Quantity", "datatypes.html#Quantity.system"): [_ABSOLUTE_SYSTEM],
+    ("Resource", "element.html#id"): [],
 }
-"""Invariant or rule of the text → a schema that is at least as strict, for what is plain."""
+"""Rule of the text → schemas that say the same of what is plain."""
+_SPEAKS_OF: Final[dict[tuple[str, str], tuple[str, ...]]] = {
+    ("DomainResource", "dom-2"): ("contained",),
+    ("DomainResource", "dom-4"): ("contained",),
+    ("DomainResource", "dom-5"): ("contained",),
+    ("DomainResource", "references.html#contained"): ("contained",),
+    ("Meta", "resource.html#Meta"): ("security", "tag"),
+    ("Period", "per-1"): ("end",),
+    ("Task", "inv-1"): ("lastModified",),
+}
+"""Invariant or rule of the text → elements without which it always holds; the function of any other is always called."""
 
 _OFTEN: Final = 20
 _MOST_ASKED: Final = 1_000
-_asked: Final[Counter[tuple[Profiles, str, tuple[str, ...]]]] = Counter()
+_times: Final[Counter[tuple[Profiles, str, tuple[str, ...]]]] = Counter()
 """How often each quick yes has been asked for."""
 
 _Path = tuple[str, ...]
@@ -104,33 +59,23 @@ _Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """``periods`` and ``integers``: where those stand that the schema could not judge; ``rests``: profile and what is left of it."""
+    """``rests``: profile and what is left of it."""
 
     validator: Draft202012Validator
-    periods: tuple[_Path, ...]
-    integers: tuple[_Path, ...]
     rests: tuple[tuple[str, Plan], ...]
 
     def says_yes(self, resource: Any) -> bool:
         """The resource is plain and breaks no rule of FHIR's, and of its profiles at most what is left."""
-        return (
-            self.validator.is_valid(resource)
-            and not any(
-                is_after(period.get("start"), period.get("end"))
-                for path in self.periods
-                for period in _at(resource, path)
-            )
-            and not any(isinstance(number, Decimal) for path in self.integers for number in _at(resource, path))
-        )
+        return bool(self.validator.is_valid(resource))
 
 
 def often(known: Profiles, kind: str, urls: tuple[str, ...]) -> Plain | None:
     """``plain`` for what has been asked for often enough: to make one costs as much as a hundred walks."""
     key = (known, kind, urls)
-    if len(_asked) > _MOST_ASKED:
-        _asked.clear()
-    _asked[key] += 1
-    return plain(*key) if _asked[key] > _OFTEN else None
+    if len(_times) > _MOST_ASKED:
+        _times.clear()
+    _times[key] += 1
+    return plain(*key) if _times[key] > _OFTEN else None
 
 
 @lru_cache(maxsize=256)
@@ -147,15 +92,12 @@ def plain(known: Profiles, kind: str, urls: tuple[str, ...]) -> Plain | None:
     builder = _Builder(known)
     try:
         root = builder.group(kind, ())
-        rules = [rule for _, each in profiles if (rule := rules_of(each.whole))]
+        rules = [rule for _, each in profiles if (rule := rules_of(each.whole, is_plain=True))]
     except Unsayable:
         return None
-    return Plain(
-        schema.validator({"allOf": [root, *rules], "$defs": builder.shapes | schema.primitives(known.base)}),
-        tuple(dict.fromkeys(builder.periods)),
-        tuple(dict.fromkeys(builder.integers)),
-        tuple((url, each.rest) for url, each in profiles if each.rest),
-    )
+    whole = {"allOf": [root, *rules], "$defs": builder.shapes | schema.primitives(known.base)}
+    rests = ((url, each.rest) for url, each in profiles if each.rest)
+    return Plain(schema.validator(whole, holds.KEYWORDS), tuple(rests))
 
 
 class _Builder:
@@ -165,13 +107,11 @@ class _Builder:
         self.known, self.base = known, known.base
         self.shapes: dict[str, Json] = {}
         self.unsayable: set[str] = set()
-        self.periods: list[_Path] = []
-        self.integers: list[_Path] = []
 
     def group(self, path: str, steps: _Path | None) -> Json:
         """
         The schema of a shape. ``steps``: the names that lead to it from the resource, None inside data types and where
-        a group contains itself; only where they are known is a period or an integer found again.
+        a group contains itself; only where they are known can it be told which extensions may stand there.
         """
         name = path if steps is None else "/".join((path, *steps))
         if name in self.unsayable:
@@ -182,7 +122,7 @@ class _Builder:
                 self.shapes[name] = self._object(path, steps)
             except Unsayable:
                 self.unsayable.add(name)
-                self.shapes[name] = _NEVER
+                self.shapes[name] = NEVER
                 raise
         reference = name.replace("~", "~0").replace("/", "~1")
         return {"$ref": f"#/$defs/{reference}"}
@@ -211,22 +151,22 @@ class _Builder:
         return made | {"required": [*required, *named]} | ({"allOf": rules} if rules else {})
 
     def _rules(self, path: str, keys: Iterable[str]) -> Iterator[Json]:
-        """The forms of the invariants that are judged on a shape or element, and of the text's rules for it."""
-        kept = INVARIANTS[self.base.release]
+        """The invariants that are judged on a shape or element, and the text's rules for it."""
+        release = self.base.release
         owners = self.base.lineage(path) or (path,)
-        judged = {(owner, key) for key in keys for owner in owners if (owner, key) in kept}
-        judged |= {(owner, rule) for owner in owners for rule, _ in TEXT_RULES.get(owner, ())}
-        for each in sorted(judged):
-            if each not in _FORMS:
-                raise Unsayable
-            if _FORMS[each]:
-                yield _FORMS[each]
+        for owner, key in sorted(
+            (owner, key) for key in keys for owner in owners if (owner, key) in INVARIANTS[release]
+        ):
+            yield from _asked(owner, key, [holds.invariant(release, owner, key)])
+        for owner in owners:
+            for rule in dict.fromkeys(rule for rule, _ in TEXT_RULES.get(owner, ())):
+                yield from _asked(owner, rule, holds.text_rule(owner, rule))
 
     def _element(self, shape: Shape, element: Element, steps: _Path | None) -> Json:
         is_resource = shape.path in self.base.resource_types
         if element.type in ("Resource", "xhtml") or (element.name == "id" and not is_resource):
             raise Unsayable
-        if element.name == "modifierExtension" or (element.choice and element.type not in _USUAL):
+        if element.name == "modifierExtension" or (element.choice and element.type not in USUAL):
             raise Unsayable
         if element.type == "Extension":
             return self._extensions(shape.path, steps)
@@ -241,12 +181,9 @@ class _Builder:
     def _value(self, element: Element, steps: _Path | None) -> Json:
         shape = self.base.shape_of(element)
         if shape is None:
-            return self._primitive(element, steps)
+            return self._primitive(element.type, schema.primitive_value(self.base, element))
         if element.type == "Reference":
             return self._reference(element.types[0].targets)
-        if element.type == "Period" and steps is not None:
-            self.periods.append(steps)
-            return self._ordered_elsewhere()
         value = self.group(shape.path, steps if shape.path == element.path else None)
         if element.type == "CodeableReference":  # it may lead where the element says
             value = {"allOf": [value, {"properties": {"reference": self._reference(element.types[0].targets)}}]}
@@ -264,17 +201,8 @@ class _Builder:
             ]
         }
 
-    def _ordered_elsewhere(self) -> Json:
-        """A period whose two ends are compared afterwards."""
-        self.group("Period", None)
-        return {name: rule for name, rule in self.shapes["Period"].items() if name != "allOf"}
-
-    def _primitive(self, element: Element, steps: _Path | None) -> Json:
-        if self.base.json_kind(element.type) == "integer":
-            if steps is None:
-                raise Unsayable
-            self.integers.append(steps)
-        return schema.primitive_value(self.base, element)
+    def _primitive(self, kind: str, value: Json) -> Json:
+        return {"allOf": [value, holds.WHOLE]} if self.base.json_kind(kind) == "integer" else value
 
     def _reference(self, targets: Sequence[str]) -> Json:
         if any("/" in target for target in targets):
@@ -290,7 +218,7 @@ class _Builder:
             },
             "additionalProperties": False,
             "anyOf": [{"required": [name]} for name in ("reference", "identifier", "display")],
-            **_not_both("reference", "type"),
+            "not": {"required": ["reference", "type"]},
         }
 
     def _listed(self, element: Element, value: Json) -> Json:
@@ -306,49 +234,62 @@ class _Builder:
         if steps is None:
             raise Unsayable
         parent = (path.partition(".")[0], *steps) if steps else (path,)
-        found = []
+        found = {}
         for url in self.known.own:
             profile = self.known.profile(url)
             if profile and profile.type == "Extension" and extensions.may_stand(profile.contexts, self.base, parent):
                 try:
-                    found.append(self._extension(url, profile, (*steps, "extension")))
+                    found[url] = self._extension(url, profile, (*steps, "extension"))
                 except Unsayable:
                     continue
         if not found:
             raise Unsayable
-        return {"anyOf": found}
+        return _by_url(found)
 
     def _extension(self, url: str, profile: Profile, steps: _Path) -> Json:
         definition = compiled(self.known, url)
         if definition is None or definition.rest is not None:
             raise Unsayable
-        return {"allOf": [self._content(url, profile.root, steps), rules_of(definition.whole)]}
+        return {"allOf": [self._content(url, profile.root, steps), rules_of(definition.whole, is_plain=True)]}
 
     def _content(self, url: str, node: Node, steps: _Path) -> Json:
         """An extension, or one inside another: its url, and a value or others inside it."""
         made: Json = {"type": "object", "additionalProperties": False}
         value = node.children["value[x]"]
         if value.max != 0:
-            properties = {choice_name("value", k.code): self._content_value(k, steps) for k in value.types}
+            properties = {choice_name("value", k.code): self._content_value(k) for k in value.types}
             named = {"url": {"const": url}, **properties}
             return made | {"properties": named, "required": ["url"], "minProperties": 2, "maxProperties": 2}
-        inner = [
-            self._content(name, part, (*steps, "extension")) for name, part in node.children["extension"].slices.items()
-        ]
-        listed = {"type": "array", "minItems": 1, "items": {"anyOf": inner}}
+        parts = node.children["extension"].slices
+        inner = {name: self._content(name, part, (*steps, "extension")) for name, part in parts.items()}
+        listed = {"type": "array", "minItems": 1, "items": _by_url(inner)}
         return made | {"properties": {"url": {"const": url}, "extension": listed}, "required": ["url", "extension"]}
 
-    def _content_value(self, kind: Any, steps: _Path) -> Json:
+    def _content_value(self, kind: Any) -> Json:
         if kind.code == "Reference":
             return self._reference(kind.targets)
-        if kind.code == "Period":
-            self.periods.append((*steps, "valuePeriod"))
-            return self._ordered_elsewhere()
         if not self.base.is_primitive(kind.code):
             return self.group(kind.code, None)
-        if self.base.json_kind(kind.code) == "integer":
-            self.integers.append((*steps, choice_name("value", kind.code)))
-        return {"$ref": f"#/$defs/primitive:{kind.code}"}
+        return self._primitive(kind.code, {"$ref": f"#/$defs/primitive:{kind.code}"})
+
+
+def _asked(owner: str, rule: str, functions: list[Json]) -> Iterator[Json]:
+    """A rule: in its own form, or as functions that are called where they have something to tell."""
+    if (owner, rule) in _FORMS:
+        yield from _FORMS[owner, rule]
+    elif (owner, rule) in _SPEAKS_OF:
+        for function in functions:
+            yield {"dependentSchemas": dict.fromkeys(_SPEAKS_OF[owner, rule], function)}
+    else:
+        yield from functions
+
+
+def _by_url(found: Mapping[str, Json]) -> Json:
+    """The extension whose url this is."""
+    asked = NEVER
+    for url, content in found.items():
+        asked = {"if": {"properties": {"url": {"const": url}}}, "then": content, "else": asked}
+    return asked
 
 
 def _choices(shape: Shape, properties: Iterable[str]) -> Iterator[Json]:
@@ -361,14 +302,3 @@ def _choices(shape: Shape, properties: Iterable[str]) -> Iterator[Json]:
             yield {"if": {"required": [each]}, "then": {"propertyNames": {"not": {"enum": others}}}}
         if any(element.name == name and element.min for element in shape.elements):
             yield {"anyOf": [{"required": [each]} for each in there] or [False]}
-
-
-def _at(value: Any, path: Sequence[str]) -> Iterator[Any]:
-    """Every value at a path; of a list each item."""
-    if isinstance(value, list):
-        for each in value:
-            yield from _at(each, path)
-    elif not path:
-        yield value
-    elif path[0] in value:
-        yield from _at(value[path[0]], path[1:])

@@ -2,22 +2,24 @@
 The quick yes: what a profile asks as one JSON Schema, run outside Python. Most values are right, and a plan is walked only
 for those that are not, or that the schema cannot tell.
 
-The schema never says yes to what the walk would refuse. What a schema cannot say (invariants, profiles of other values
-and of the targets of references) is walked for every value: the plan's *rest*.
+The schema never says yes to what the walk would refuse. What a schema cannot say (invariants of other people's profiles,
+profiles of other values and of the targets of references) is walked for every value: the plan's *rest*.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from jsonschema_rs import Draft202012Validator
 
 from adapter.profiles import Profiles
+from adapter.validation import holds
 from adapter.validation.bindings import Bound
-from adapter.validation.plans import Plan, plan
+from adapter.validation.own_invariants import OWN
+from adapter.validation.plans import Check, Plan, plan
 from adapter.validation.schema import validator
 from adapter.validation.slicing import Json, pattern_schema
 
@@ -49,10 +51,31 @@ def compiled(known: Profiles, url: str) -> Compiled | None:
         return None
     whole = plan(known, profile)
     try:
-        quick = validator(rules_of(whole))
+        quick = validator(rules_of(whole), holds.KEYWORDS)
     except Unsayable:
         quick = None
     return Compiled(profile.type if profile.kind == "resource" else "", whole, _rest(whole), quick)
+
+
+NEVER: Final[Json] = {"not": {}}
+USUAL: Final = frozenset(
+    {
+        "boolean",
+        "code",
+        "CodeableConcept",
+        "Coding",
+        "date",
+        "dateTime",
+        "Identifier",
+        "markdown",
+        "Period",
+        "Quantity",
+        "Reference",
+        "string",
+        "uri",
+    }
+)
+"""The types of a choice that plain resources use; the others are walked."""
 
 
 class Unsayable(Exception):
@@ -69,8 +92,9 @@ def _rest(asked: Plan) -> Plan | None:
     children = tuple(rest for child in asked.children if (rest := _rest(child)))
     parts = tuple((part, _rest(replace(part.plan, low=0, high=None))) for part in asked.parts)
     told = any(rest for _, rest in parts)
+    checks = tuple(check for check in asked.checks if not _is_own(check))
     targets = asked.targets if _names_profiles(asked) else ()
-    if not (children or told or asked.checks or asked.profiles or targets):
+    if not (children or told or checks or asked.profiles or targets):
         return None
     empty = replace(_bare(asked), parts=(), children=())
     return replace(
@@ -78,10 +102,14 @@ def _rest(asked: Plan) -> Plan | None:
         slicing=replace(asked.slicing, rules="open", is_ordered=False),
         parts=tuple(replace(part, plan=rest or empty) for part, rest in parts) if told else (),
         children=children,
-        checks=asked.checks,
+        checks=checks,
         profiles=asked.profiles,
         targets=targets,
     )
+
+
+def _is_own(check: Check) -> bool:
+    return check.key in OWN
 
 
 def _names_profiles(asked: Plan) -> bool:
@@ -92,49 +120,115 @@ def _bare(asked: Plan) -> Plan:
     return Plan(asked.id, asked.card, asked.base_name, asked.properties, asked.is_choice, asked.is_list)
 
 
-def rules_of(asked: Plan) -> Json:
+def rules_of(asked: Plan, *, is_plain: bool = False) -> Json:
     """
-    What a plan asks of one value, as JSON Schema. A primitive with its extensions is left to the walk, as an object is asked for
-    where there are children.
+    What a plan asks of one value, as JSON Schema. ``is_plain``: another schema sees to it that the value has FHIR's structure and
+    no primitive a companion. Otherwise a primitive with its extensions is left to the walk.
 
     Raises:
         Unsayable: a part of it has no such form.
     """
     if asked.limits:
         raise Unsayable
-    schema: Json = {}
-    if asked.fixed is not None:
-        schema["const"] = asked.fixed
-    rules = [pattern_schema(asked.pattern)] if asked.pattern is not None else []
+    rules: list[Json] = [holds.own(check.key) for check in asked.checks if _is_own(check)]
+    if asked.pattern is not None:
+        rules.append(pattern_schema(asked.pattern))
     if asked.bound is not None:
         rules.append(coded(asked.bound))
     if asked.targets and not _names_profiles(asked):
-        rules.append({"properties": {"reference": {"type": "string", "pattern": literal(asked.targets)}}})
+        rules.append(
+            {"type": "object", "properties": {"reference": {"type": "string", "pattern": literal(asked.targets)}}}
+        )
+    schema: Json = {} if asked.fixed is None else {"const": asked.fixed}
     if asked.children:
-        schema["type"] = "object"
-        rules += [rule for child in asked.children for rule in _element(child)]
+        members = _Members(is_plain)
+        for child in asked.children:
+            members.add(child)
+        schema |= members.schema()
+        rules += members.rules
     return schema | ({"allOf": rules} if rules else {})
 
 
-def _element(asked: Plan) -> Iterator[Json]:
-    """One element, as rules for the object that it stands in."""
-    if asked.high == 0:
-        yield _absent(asked.properties)
-        return
-    names = _allowed(asked)
-    if others := asked.properties.keys() - names:
-        yield _absent(others)
-    if asked.low:
-        yield {"anyOf": [_present(each, asked) for name in names for each in (name, f"_{name}")]}
-    inner = rules_of(asked) | _inner_resource(asked)
-    for name in names:
-        # More companions than values, and a companion alone where something is asked of the value: walked.
-        companion: Json | bool = {"not": {"type": "array"}} if not asked.is_list else False
-        value: Json = {"type": "array", "items": inner} if asked.is_list else inner
-        rule: Json = {"properties": {name: value if inner else True, f"_{name}": companion}}
-        yield rule | ({"dependentRequired": {f"_{name}": [name]}} if inner else {})
-        yield from _counted(asked, name) if asked.is_list else ()
-        yield from _slices(asked, name)
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The elements of one object, gathered as rules for it: the rules of each JSON name, the names that are required, and others."""
+
+    is_plain: bool
+    of: dict[str, list[Json]] = field(default_factory=dict)
+    required: set[str] = field(default_factory=set)
+    rules: list[Json] = field(default_factory=list)
+
+    def schema(self) -> Json:
+        properties = {name: rules[0] if len(rules) == 1 else {"allOf": rules} for name, rules in self.of.items()}
+        return {"type": "object", "properties": properties, "required": sorted(self.required)}
+
+    def add(self, asked: Plan) -> None:
+        names = [] if asked.high == 0 else _allowed(asked)
+        others = [name for name in asked.properties if name not in names]
+        self._forbid(
+            [name for name in others if not (self.is_plain and asked.is_choice) or asked.properties[name] in USUAL]
+        )
+        if asked.low:
+            self._require(names, asked)
+        inner = rules_of(asked, is_plain=self.is_plain) | _inner_resource(asked)
+        for name in names:
+            for rule in (*self._values(asked, inner), *self._slices(asked, name)):
+                self._ask(name, rule)
+
+    def _ask(self, name: str, rule: Json) -> None:
+        self.of.setdefault(name, []).append(rule)
+        if not self.is_plain:
+            self.of[f"_{name}"] = [NEVER]
+
+    def _forbid(self, names: Sequence[str]) -> None:
+        if not self.is_plain:
+            every = [each for name in names for each in (name, f"_{name}")]
+            self.rules.append({"propertyNames": {"not": {"enum": every}}})
+        for name in names if self.is_plain else ():
+            self._ask(name, NEVER)
+
+    def _require(self, names: Sequence[str], asked: Plan) -> None:
+        for name in names if not self.is_plain else ():
+            self._ask(name, {"type": "array", "minItems": 1} if asked.is_list else {"not": {"type": ["null", "array"]}})
+        if len(names) == 1:
+            self.required.add(names[0])
+        else:
+            self.rules.append({"anyOf": [{"required": [name]} for name in names]})
+
+    def _values(self, asked: Plan, inner: Json) -> Iterator[Json]:
+        """What is asked of the value, or of the items and their number."""
+        if not asked.is_list:
+            yield from [inner] if inner else []
+            return
+        least = {"minItems": asked.low} if asked.low > 1 else {}
+        most = {} if asked.high is None else {"maxItems": asked.high}
+        counted = least | most | ({"items": inner} if inner else {})
+        if counted:
+            yield counted if self.is_plain else {"type": "array", **counted}
+
+    def _slices(self, asked: Plan, name: str) -> Iterator[Json]:
+        """What the slices ask of the items that belong to them; an item belongs to the first slice that takes it."""
+        if not asked.parts:
+            return
+        if not asked.is_list or asked.slicing.is_ordered or asked.slicing.rules == "openAtEnd":
+            raise Unsayable
+        if not self.is_plain:
+            yield {"type": "array"}
+        earlier: list[Json] = []
+        for part in asked.parts:
+            told = part.belongs.schema
+            if told is None or part.plan.parts:
+                raise Unsayable
+            others = [] if part.belongs.is_exclusive else [{"not": each} for each in earlier]
+            mine: Json = {"allOf": [told, *others]} if others else told
+            if part.plan.low:
+                self.required.add(name)
+            yield from _members(part.plan, mine)
+            if inner := rules_of(part.plan, is_plain=self.is_plain):
+                yield {"items": {"if": mine, "then": inner}}
+            earlier.append(told)
+        if asked.slicing.rules == "closed":
+            yield {"items": {"anyOf": earlier}}
 
 
 def _allowed(asked: Plan) -> list[str]:
@@ -152,47 +246,11 @@ def _inner_resource(asked: Plan) -> Json:
     return {"properties": {"resourceType": {"enum": sorted(asked.types)}}}
 
 
-def _counted(asked: Plan, name: str) -> Iterator[Json]:
-    if asked.low or asked.high is not None or asked.parts:
-        most = {} if asked.high is None else {"maxItems": asked.high}
-        yield {"properties": {name: {"type": "array", "minItems": asked.low, **most}}}
-
-
-def _slices(asked: Plan, name: str) -> Iterator[Json]:
-    """What the slices ask of the items that belong to them; an item belongs to the first slice that takes it."""
-    if not asked.parts:
-        return
-    if not asked.is_list or asked.slicing.is_ordered or asked.slicing.rules == "openAtEnd":
-        raise Unsayable
-    earlier: list[Json] = []
-    for part in asked.parts:
-        told = part.belongs.schema
-        if told is None or part.plan.parts:
-            raise Unsayable
-        others = [] if part.belongs.is_exclusive else [{"not": each} for each in earlier]
-        mine: Json = {"allOf": [told, *others]} if others else told
-        yield from _members(part.plan, name, mine)
-        if inner := rules_of(part.plan):
-            yield {"properties": {name: {"items": {"if": mine, "then": inner}}}}
-        earlier.append(told)
-    if asked.slicing.rules == "closed":
-        yield {"properties": {name: {"items": {"anyOf": earlier}}}}
-
-
-def _members(part: Plan, name: str, mine: Json) -> Iterator[Json]:
-    if part.low:
-        yield {"required": [name], "properties": {name: {"contains": mine, "minContains": part.low}}}
-    if part.high is not None:
-        yield {"properties": {name: {"contains": mine, "minContains": 0, "maxContains": part.high}}}
-
-
-def _present(name: str, asked: Plan) -> Json:
-    there: Json = {"type": "array", "minItems": 1} if asked.is_list else {"not": {"type": ["null", "array"]}}
-    return {"required": [name], "properties": {name: there}}
-
-
-def _absent(names: Iterable[str]) -> Json:
-    return {"propertyNames": {"not": {"enum": [each for name in sorted(names) for each in (name, f"_{name}")]}}}
+def _members(part: Plan, mine: Json) -> Iterator[Json]:
+    """How many items belong to a slice."""
+    if part.low or part.high is not None:
+        most = {} if part.high is None else {"maxContains": part.high}
+        yield {"contains": mine, "minContains": part.low, **most}
 
 
 def coded(bound: Bound) -> Json:

@@ -8,7 +8,7 @@ object here and is validated with its own schema. What remains (choices, referen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -80,10 +80,15 @@ _NUMBERS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def validator(schema: dict[str, Any]) -> Draft202012Validator:
-    """A schema, ready to run. Regular expressions run in linear time: a hostile text cannot make them slow."""
+def validator(schema: dict[str, Any], keywords: Mapping[str, type] | None = None) -> Draft202012Validator:
+    """
+    A schema, ready to run; ``keywords`` of its own by name. Regular expressions run in linear time: a hostile text cannot make
+    them slow.
+    """
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-    return Draft202012Validator(whole, pattern_options=RegexOptions(), validate_formats=False)
+    return Draft202012Validator(
+        whole, pattern_options=RegexOptions(), validate_formats=False, keywords=dict(keywords or {})
+    )
 
 
 def schema_of(known: Definitions, path: str) -> dict[str, Any]:

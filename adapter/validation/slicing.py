@@ -160,12 +160,18 @@ def _by_value(known: Profiles, part: Node, steps: tuple[str, ...]) -> Belongs:
     wanted = _wanted(known, part, steps)
     if not wanted:
         raise Misconfigured(Fault("profile.slicing", part.id, "nothing that tells this slice"))
-    schemas = [each.schema for each in wanted]
-    plain = None not in schemas and not any(step.startswith("extension ") or step == "resolve" for step in steps)
     return Belongs(
         lambda item, around: any(each.test(value) for value in _values(item, steps, around) for each in wanted),
-        _at(steps, {"anyOf": schemas}) if plain and not _has_choice(known, part, steps) else None,
+        None if _has_choice(known, part, steps) else _schema_along(steps, [each.schema for each in wanted]),
     )
+
+
+def _schema_along(steps: Sequence[str], ends: Sequence[Json | None]) -> Json | None:
+    """One of the schemas holds at the end of a path; None if one is not known, or the path leads where no schema does."""
+    told = [schema for schema in ends if schema is not None]
+    if len(told) < len(ends) or any(step.startswith("extension ") or step == "resolve" for step in steps):
+        return None
+    return _at(steps, told[0] if len(told) == 1 else {"anyOf": told})
 
 
 def _at(steps: Sequence[str], schema: Json) -> Json:
