@@ -30,6 +30,7 @@ _TOKEN: Final = re.compile(
 _NOT_MARKS: Final = bytes(set(range(256)) - set(b'{}[],"'))
 _QUOTED: Final = re.compile(rb'"[^"]*"?')
 _STEPS: Final = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 _SEARCHED: Final = 1024 * 1024
 _OF_KEYS: Final = ("wire.duplicate-key", "wire.names")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
@@ -119,8 +120,22 @@ def _check_size(data: bytes, text: str, limits: Limits) -> None:
     brackets = skeleton.replace(b",", b"")
     if len(skeleton) - len(brackets) // 2 > limits.nodes:
         raise Unreadable(Fault("wire.nodes", why="limit of this adapter", named=(("limit", str(limits.nodes)),)))
-    if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > limits.depth:
+    if _may_be_deeper(brackets, limits.depth) and _depth(brackets) > limits.depth:
         raise _unreadable("wire.depth", text, _offset(text, "wire.depth", limits), limits)
+
+
+def _may_be_deeper(brackets: bytes, depth: int) -> bool:
+    """Taking away what is innermost, so many times, leaves something: it is deeper, or the brackets do not match."""
+    left = brackets.translate(_ONE_KIND)
+    for _ in range(depth):
+        if not left:
+            return False
+        left = left.replace(b"[]", b"")
+    return bool(left)
+
+
+def _depth(brackets: bytes) -> int:
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 
 
 def _skeleton(data: bytes) -> bytes:
@@ -161,12 +176,10 @@ def _object(limits: Limits) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]
     most = limits.names
 
     def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(pairs) > most:
-            raise _RefusedError("wire.names")
         found = dict(pairs)
-        if len(found) != len(pairs):
-            raise _RefusedError("wire.duplicate-key")
-        return found
+        if len(found) == len(pairs) <= most:
+            return found
+        raise _RefusedError("wire.names" if len(pairs) > most else "wire.duplicate-key")
 
     return made
 
