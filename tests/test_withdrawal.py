@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -849,6 +850,37 @@ def test_a_consent_that_was_renewed_before_it_ended_tells_nobody():
     assert run(story, clock=clock) == {}
 
 
+@pytest.mark.parametrize("change", [{"form": "written"}, {"period": {"end": "2026-11-22"}}, r.withdrawn(LIMITED)])
+def test_what_ended_while_nobody_looked_is_told_though_the_consent_has_a_new_version_by_then(change):
+    clock = r.Clock()
+
+    async def story(adapter):
+        await sent(adapter, INTERVENTIONS, LIMITED, r.intervention(), i1=["employer"])
+        clock.forward(days=1)
+        answer = await sent(adapter, narrowed(LIMITED) | change | {"version": 2})
+        await withdraw.sweep(adapter)
+        [order] = await adapter.store.read(withdrawals.listed)
+        return told(answer), (order.cause, order.consent.version)
+
+    assert run(story, clock=clock) == (["employer"], ("expired", 1))
+
+
+def test_who_got_something_on_a_consent_that_has_ended_is_told_when_the_one_that_renewed_it_is_withdrawn():
+    clock = r.Clock()
+    again = r.consent("c-2", "collaborate", recipient=r.EMPLOYER, given_on="2026-11-20", informed_on="2026-11-20")
+
+    async def story(adapter):
+        await sent(adapter, INTERVENTIONS, LIMITED, r.intervention(), i1=["employer"])
+        await sent(adapter, again)
+        clock.forward(days=2)
+        await withdraw.sweep(adapter)
+        before = await listed(adapter)
+        await sent(adapter, r.withdrawn(again, on="2026-11-23"))
+        return before, [each.task["focus"]["identifier"]["value"] for each in adapter.transport.notices()]
+
+    assert run(story, clock=clock) == ({}, ["c-c"])
+
+
 def test_what_ended_while_nobody_looked_is_seen_to_at_the_next_start(tmp_path):
     clock = r.Clock()
 
@@ -907,6 +939,7 @@ DOINGS = st.sampled_from(
         "give c",
         "give i",
         "later",
+        "night",
         "sweep",
     ]
 )
@@ -922,43 +955,53 @@ class Story:
         self.given: dict[str, list[str]] = {"collaborate": [], "interventions": []}
         self.told: dict[tuple[str, str], int] = {}
         self.expected: list[tuple[str, str]] = []
+        self.unseen: list[str] = []
 
     async def give(self, kind):
         self.number += 1
         spoken = self.adapter.clock().isoformat()
         more = {"recipient": r.EMPLOYER} if kind == "collaborate" else {}
         made = r.consent(f"{kind}-{self.number}", kind, given_on=spoken, informed_on=spoken, **more)
-        await hand_over(self.adapter, made)
+        await self.hand_over(made)
         self.newest[kind] = made
         self.given[kind].append(made["id"]["value"])
 
     async def change(self, kind, **more):
         old = self.newest[kind]
         self.newest[kind] = old | {"version": old["version"] + 1, **more}
-        return await hand_over(self.adapter, self.newest[kind])
+        return await self.hand_over(self.newest[kind])
+
+    async def hand_over(self, consent):
+        """Whom it tells, beside those whom the end of a period should have told before."""
+        unseen, self.unseen = self.unseen, []
+        return sorted((Counter(told(await hand_over(self.adapter, consent))) - Counter(unseen)).elements())
 
     async def close(self, kind, *, always, **more):
         """The patient's last word on this is no. ``always``: who got something is told even if it was closed already."""
         expected = self.due(kind, always=always)
-        assert told(await self.change(kind, **more)) == sorted(to for _, to in expected)
-        self.closed(kind, expected)
+        assert await self.change(kind, **more) == sorted(to for _, to in expected)
+        self.tell(expected)
+        self.given[kind].remove(self.newest[kind]["id"]["value"])
         self.newest[kind] = self.newest[kind] | {"state": "withdrawn"}  # what is narrowed opens nothing that we send
 
     async def limit(self, kind):
-        """The newest consent holds for a day from now. If it had ended it holds again, and what was told of its end is spent."""
+        """The newest consent holds for a day from now; if it had ended it holds again, and what was told of its end is spent."""
         await self.change(kind, period={"end": (self.adapter.clock() + timedelta(hours=24)).isoformat()})
         named = self.newest[kind]["id"]["value"]
-        if named not in self.given[kind]:
-            self.given[kind].append(named)
-            self.told = {key: since for key, since in self.told.items() if key[0] != named}
+        self.told = {key: since for key, since in self.told.items() if key[0] != named}
 
-    async def sweep(self):
-        """A day and more goes by; a consent that was limited ends."""
+    def night(self):
+        """A day and more goes by; a consent that was limited ends, and nobody looks."""
         for kind, newest in self.newest.items():
             if newest["state"] == "given" and "period" in newest:
-                self.closed(kind, self.due(kind, always=False))
+                unseen = self.due(kind, always=False)
+                self.unseen += [to for _, to in unseen]
+                self.tell(unseen)
         self.adapter.clock.forward(hours=30)
+
+    async def sweep(self):
         await withdraw.sweep(self.adapter)
+        self.unseen.clear()
 
     def due(self, kind, *, always):
         """Who got something on the newest consent, or on an earlier one that it had replaced, and has not been told since."""
@@ -975,10 +1018,9 @@ class Story:
                     expected.add((consent, to))
         return expected
 
-    def closed(self, kind, expected):
+    def tell(self, expected):
         self.told |= dict.fromkeys(expected, len(self.adapter.transport.seen))
         self.expected += expected
-        self.given[kind] = [each for each in self.given[kind] if each != self.newest[kind]["id"]["value"]]
 
     def is_open(self, to):
         needed = ["interventions", "collaborate"] if to == "employer" else ["interventions"]
@@ -1011,7 +1053,10 @@ async def play(adapter, doings):  # noqa: C901  one case for each thing that is 
                 await story.give(kind)
             case "later":
                 adapter.clock.forward(minutes=20)
+            case "night":
+                story.night()
             case "sweep":
+                story.night()
                 await story.sweep()
             case _ if story.newest.get(kind, {}).get("state") != "given":
                 continue
@@ -1031,6 +1076,10 @@ async def play(adapter, doings):  # noqa: C901  one case for each thing that is 
 @given(st.lists(st.tuples(DOINGS, TROUBLE), min_size=3, max_size=14))
 @settings(max_examples=60, deadline=None)
 @example([("limit c", ""), ("sweep", ""), ("withdraw c", "")])
+@example([("limit c", ""), ("night", ""), ("withdraw c", "")])
+@example([("limit c", ""), ("give c", ""), ("sweep", ""), ("withdraw c", "")])
+@example([("withdraw i", ""), ("limit c", ""), ("sweep", ""), ("withdraw c", "")])
+@example([("limit c", ""), ("night", ""), ("limit c", ""), ("withdraw c", "")])
 @example([("limit c", ""), ("sweep", ""), ("limit c", ""), ("withdraw c", "")])
 @example([("limit c", ""), ("sweep", ""), ("limit c", ""), ("sweep", ""), ("withdraw c", "")])
 def test_whatever_happens_nothing_leaves_that_is_not_open_and_each_who_got_something_is_told_once(doings):
@@ -1038,6 +1087,7 @@ def test_whatever_happens_nothing_leaves_that_is_not_open_and_each_who_got_somet
 
     async def told_in_the_end(adapter):
         story = await play(adapter, opening + doings)
+        await story.sweep()
         for _ in range(8):
             adapter.clock.forward(minutes=20)
             await drain(adapter)

@@ -124,12 +124,13 @@ async def accept(
     def take_over(tx: Transaction) -> inbox.Accepted:
         def respond(stored: tuple[Stored, ...], messages: tuple[str, ...]) -> bytes:
             effects = withdraw.settle(tx, adapter, zip(all_taken, stored, strict=True), who=caller, now=now)
-            return answer(effects, stored, messages)
+            return answer(ended + effects, stored, messages)
 
         answered = inbox.replay(tx, arrival)
         if answered is not None:
             return answered
         _refuse_older(tx, adapter, taken, foreign)
+        ended = withdraw.expire_before(tx, adapter, all_taken, now=now)
         return inbox.accept(tx, arrival, records=new, sends=sends, entries=entries, respond=respond, now=now)
 
     all_taken = [*taken, *foreign]

@@ -96,7 +96,7 @@ def settle(
     """
     by_patient: dict[str, list[tuple[_Voice, Stored]]] = {}
     for record, kept in written:
-        if isinstance(record, Consent | Block | ForeignConsent) and not kept.unchanged:
+        if isinstance(record, _Voice) and not kept.unchanged:
             by_patient.setdefault(adapter.patient_key(record), []).append((record, kept))
     effects = Effects()
     for patient_key, changed in by_patient.items():
@@ -109,13 +109,22 @@ def expire(tx: Transaction, adapter: Adapter, *, now: datetime) -> Effects:
     What follows from what the clock has changed in consents since this was last asked, most often that a period has ended. In
     one commit with the mark that it was seen to: nothing is done twice, and nothing is forgotten.
     """
-    while withdrawals.note_ends(tx, partial(_end_of, adapter), limit=_PAGE) == _PAGE:
-        pass
+    _note_ends(tx, adapter)
+    return _see_to(tx, adapter, withdrawals.ended(tx, now=now), now=now)
+
+
+def expire_before(
+    tx: Transaction, adapter: Adapter, changing: Iterable[Record | ForeignConsent], *, now: datetime
+) -> Effects:
+    """
+    The same for the patients whose consents are about to change, so that what comes of it does not hang on whether there was
+    time to look: the new versions hide what the clock has done to those of before.
+    """
+    _note_ends(tx, adapter)
     effects = Effects()
-    for end in withdrawals.ended(tx, now=now):
-        consent = _consent(adapter, records.kept(tx, end.consent))
-        if withdrawals.seen_to(tx, end, policy.stays_until(consent, end.ended_at + _INSTANT)):
-            effects += _expired(tx, adapter, consent, end, now=now)
+    for patient_key in sorted({adapter.patient_key(each) for each in changing if isinstance(each, _Voice)}):
+        while ends := withdrawals.ended(tx, now=now, patient_key=patient_key):
+            effects += _see_to(tx, adapter, ends, now=now)
     return effects
 
 
@@ -152,7 +161,7 @@ class _Change:
 
     def concerns(self, consent: str, kind: str | None, opening: str | None) -> bool:
         """
-        Whether it may close what a consent of this id and kind opened; without a kind it did not stand. ``opening``: the kind
+        Whether it may close what a consent of this id and kind opened; without a kind it was not given. ``opening``: the kind
         that opens for the recipient, None if that is not known.
         """
         closes = {self.kind} if self.kind is not None else {opening or kind}
@@ -175,12 +184,13 @@ class _Got:
 @dataclass(frozen=True, slots=True)
 class _Shift:
     """
-    A patient's consents and spärrar as they were at one moment, and as they are at another. ``stood``: the consents that were
-    given and in time at the first, with their kinds.
+    A patient's consents and spärrar as they were at one moment, and as they are at another. ``given``: the kinds of the
+    consents, by id, that were given at the first, over or not; ``stood``: those that were not over.
     """
 
     gate: Gate
-    stood: Mapping[RecordRef, str]
+    given: Mapping[str, str]
+    stood: frozenset[RecordRef]
     before: Snapshot
     before_at: datetime
     after: Snapshot
@@ -226,14 +236,15 @@ def _settle(  # noqa: PLR0913  named by the caller
     patient = changed[-1][0]
     was = adapter.snapshot(patient, replace(after, records=before))
     voices = adapter.voices(replace(after, records=before))
-    shift = _Shift(adapter.gate, _standing(voices, now), was, now, adapter.snapshot(patient, after), now)
-    given = {ref.record_id for ref, voice in voices.items() if policy.opens(voice)}
+    shift = _Shift(
+        adapter.gate, _given(voices), _standing(voices, now), was, now, adapter.snapshot(patient, after), now
+    )
     newest = {kept.record_id: (record, kept) for record, kept in changed}
     changes = []
     for record, kept in newest.values():
         if not isinstance(record, Block):
             opens = policy.opens(record)
-            gone = kept.record_id in given and not opens
+            gone = kept.record_id in shift.given and not opens
             changes.append(_Change(kept.ref, policy.closes(record), "narrowed" if opens else "withdrawn", gone))
     return _taken_away(tx, adapter, patient_key, shift, changes, who=who)
 
@@ -242,13 +253,27 @@ def _earlier(tx: Transaction, version: Version, first: int) -> Version | None:
     return records.get(tx, version.record_id, first - 1) if first > 1 else None
 
 
+def _note_ends(tx: Transaction, adapter: Adapter) -> None:
+    while withdrawals.note_ends(tx, partial(_end_of, adapter), limit=_PAGE) == _PAGE:
+        pass
+
+
+def _see_to(tx: Transaction, adapter: Adapter, ends: Iterable[End], *, now: datetime) -> Effects:
+    effects = Effects()
+    for end in ends:
+        consent = _consent(adapter, records.kept(tx, end.consent))
+        if withdrawals.seen_to(tx, end, policy.stays_until(consent, end.ended_at + _INSTANT)):
+            effects += _expired(tx, adapter, consent, end, now=now)
+    return effects
+
+
 def _expired(
     tx: Transaction, adapter: Adapter, consent: Consent | ForeignConsent, end: End, *, now: datetime
 ) -> Effects:
     stored = records.consents(tx, end.patient_key)
     snapshot = adapter.snapshot(consent, stored)
-    stood = _standing(adapter.voices(stored), end.ended_at)
-    shift = _Shift(adapter.gate, stood, snapshot, end.ended_at, snapshot, now)
+    voices = adapter.voices(stored)
+    shift = _Shift(adapter.gate, _given(voices), _standing(voices, end.ended_at), snapshot, end.ended_at, snapshot, now)
     changes = [_Change(end.consent, policy.closes(consent), "expired")]
     return _taken_away(tx, adapter, end.patient_key, shift, changes, who="adapter")
 
@@ -264,9 +289,12 @@ def _consent(adapter: Adapter, version: Version) -> Consent | ForeignConsent:
     return consent
 
 
-def _standing(voices: Mapping[RecordRef, _Voice], at: datetime) -> dict[RecordRef, str]:
-    """The consents that are given and not over, with their kinds."""
-    return {ref: kind for ref, voice in voices.items() if (kind := policy.opens(voice, at))}
+def _given(voices: Mapping[RecordRef, _Voice]) -> dict[str, str]:
+    return {ref.record_id: kind for ref, voice in voices.items() if (kind := policy.opens(voice))}
+
+
+def _standing(voices: Mapping[RecordRef, _Voice], at: datetime) -> frozenset[RecordRef]:
+    return frozenset(ref for ref, voice in voices.items() if policy.opens(voice, at))
 
 
 def _taken_away(  # noqa: PLR0913  named by the caller
@@ -369,12 +397,11 @@ def _named(  # noqa: PLR0913, PLR0917  what is lost, and all that says why
         return {consent: gone[consent] for consent in found}
     recipient = adapter.recipient(got.destination)
     opening = disclosure.load().of[recipient.type].opened_by if recipient else None
-    kinds = {ref.record_id: kind for ref, kind in shift.stood.items()}
     named = {
         consent: change
         for change in changes
         for consent in resting
-        if change.concerns(consent, kinds.get(consent), opening)
+        if change.concerns(consent, shift.given.get(consent), opening)
     }
     if not named or recipient is None:  # who it was cannot be known any more, so nothing can be decided
         return named

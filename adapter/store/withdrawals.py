@@ -256,11 +256,15 @@ def note_ends(tx: Transaction, end_of: Callable[[Version], datetime | None], *, 
     return len(new)
 
 
-def ended(tx: Transaction, *, now: datetime, limit: int = 100) -> list[End]:
-    """The ends that have passed and that nobody has seen to, the first first."""
+def ended(tx: Transaction, *, now: datetime, patient_key: str | None = None, limit: int = 100) -> list[End]:
+    """The ends, of one patient's consents or of all, that have passed and that nobody has seen to, the first first."""
     rows = tx.all(
-        "SELECT record_id, version, patient_key, ends FROM consent_end WHERE ends < :at ORDER BY ends LIMIT :limit",
+        """
+        SELECT record_id, version, patient_key, ends FROM consent_end
+        WHERE ends < :at AND patient_key = coalesce(:patient_key, patient_key) ORDER BY ends LIMIT :limit
+        """,
         at=micros(now),
+        patient_key=patient_key,
         limit=limit,
     )
     return [End(RecordRef(record_id, version), patient, instant(ends)) for record_id, version, patient, ends in rows]
