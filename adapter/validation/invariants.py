@@ -29,7 +29,10 @@ _SLACK: Final = timedelta(hours=14)
 
 def has(value: Json, *names: str) -> bool:
     """One of the elements exists, if only with extensions."""
-    return any(name in value or "_" + name in value for name in names)
+    for name in names:  # noqa: SIM110  half the time of any(), and asked of every element
+        if name in value or "_" + name in value:
+            return True
+    return False
 
 
 def has_choice(value: Json, stem: str) -> bool:

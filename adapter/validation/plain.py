@@ -32,22 +32,47 @@ _URI_IDENTIFIER: Final[Json] = {
     "then": {"properties": {"value": {"pattern": f"^{ABSOLUTE.pattern}$"}}},
 }
 _ABSOLUTE_SYSTEM: Final[Json] = {"properties": {"system": {"pattern": f"^{ABSOLUTE.pattern}$"}}}
+
+
+def _of_type(*types: str) -> Json:
+    return {"properties": {"type": {"enum": [*types]}}}
+
+
+def _exactly_in(part: str, *types: str) -> Json:
+    """Entries have this part in Bundles of these types, and in no others."""
+    there = {"required": [part]}
+    return {"if": _of_type(*types), "then": _entries(there), "else": _entries({"not": there})}
+
+
+def _entries(rule: Json) -> Json:
+    return {"properties": {"entry": {"items": rule}}}
+
+
 _FORMS: Final[dict[tuple[str, str], list[Json]]] = {
+    ("Bundle", "bdl-2"): [{"if": _of_type("searchset"), "else": _entries({"not": {"required": ["search"]}})}],
+    ("Bundle", "bdl-3"): [_exactly_in("request", "batch", "transaction", "history")],
+    ("Bundle", "bdl-4"): [_exactly_in("response", "batch-response", "transaction-response", "history")],
+    ("Bundle", "bdl-7"): [],
+    ("Bundle", "bundle.html#bundle-unique"): [],
+    ("Bundle.entry", "bdl-5"): [{"anyOf": [{"required": [part]} for part in ("resource", "request", "response")]}],
+    ("Bundle.entry", "bdl-8"): [{"properties": {"fullUrl": {"not": {"pattern": "/_history/"}}}}],
+    ("Bundle.entry", "bundle.html#fullUrl"): [],
     ("Identifier", "datatypes.html#Identifier.system"): [_ABSOLUTE_SYSTEM, _URI_IDENTIFIER],
     ("Quantity", "datatypes.html#Quantity.system"): [_ABSOLUTE_SYSTEM],
     ("Resource", "element.html#id"): [],
 }
-"""Rule of the text → schemas that say the same of what is plain."""
-_SPEAKS_OF: Final[dict[tuple[str, str], tuple[str, ...]]] = {
-    ("DomainResource", "dom-2"): ("contained",),
-    ("DomainResource", "dom-4"): ("contained",),
-    ("DomainResource", "dom-5"): ("contained",),
-    ("DomainResource", "references.html#contained"): ("contained",),
-    ("Meta", "resource.html#Meta"): ("security", "tag"),
-    ("Period", "per-1"): ("end",),
-    ("Task", "inv-1"): ("lastModified",),
+"""Invariant or rule of the text → schemas that say the same of what is plain; of a Bundle, the walk has looked at its addresses."""
+_ASKED_IF: Final[dict[tuple[str, str], Json]] = {
+    ("Bundle", "bdl-1"): {"required": ["total"]},
+    **{("Bundle", f"bdl-{number}"): _of_type("document") for number in (9, 10, 11)},
+    ("Bundle", "bdl-12"): _of_type("message"),
+    **{("DomainResource", f"dom-{number}"): {"required": ["contained"]} for number in (2, 4, 5)},
+    ("DomainResource", "references.html#contained"): {"required": ["contained"]},
+    ("Meta", "resource.html#Meta"): {"anyOf": [{"required": [name]} for name in ("security", "tag")]},
+    ("Period", "per-1"): {"required": ["start", "end"]},
+    ("Task", "inv-1"): {"required": ["authoredOn", "lastModified"]},
 }
-"""Invariant or rule of the text → elements without which it always holds; the function of any other is always called."""
+"""Invariant or rule of the text → when it may not hold; the function of any other is always called."""
 
 _OFTEN: Final = 20
 _MOST_ASKED: Final = 1_000
@@ -164,6 +189,8 @@ class _Builder:
 
     def _element(self, shape: Shape, element: Element, steps: _Path | None) -> Json:
         is_resource = shape.path in self.base.resource_types
+        if element.path == "Bundle.entry.resource":  # asked for itself
+            return {"type": "object"}
         if element.type in ("Resource", "xhtml") or (element.name == "id" and not is_resource):
             raise Unsayable
         if element.name == "modifierExtension" or (element.choice and element.type not in USUAL):
@@ -277,9 +304,8 @@ def _asked(owner: str, rule: str, functions: list[Json]) -> Iterator[Json]:
     """A rule: in its own form, or as functions that are called where they have something to tell."""
     if (owner, rule) in _FORMS:
         yield from _FORMS[owner, rule]
-    elif (owner, rule) in _SPEAKS_OF:
-        for function in functions:
-            yield {"dependentSchemas": dict.fromkeys(_SPEAKS_OF[owner, rule], function)}
+    elif (owner, rule) in _ASKED_IF:
+        yield from ({"if": _ASKED_IF[owner, rule], "then": function} for function in functions)
     else:
         yield from functions
 

@@ -76,7 +76,7 @@ class _Bundle:
     """
     A Bundle around a resource: its resources by fullUrl, their names as relative references would say them, and the server
     (``base``) that the fullUrl of the present entry names. ``is_uniform``: every fullUrl is its resource's name on one
-    server, so that no relative reference inside can miss what it means.
+    server, and no other's, so that no relative reference inside can miss what it means.
     """
 
     entries: Mapping[str, Mapping[str, Any]]
@@ -229,7 +229,8 @@ class Walk:
         if not name:
             self._fault("fhir.resource-type", place, f"{self.release} resourceType")
             return
-        if within is None and self._is_plain(name, resource, place, bundle, asked):
+        around = _bundle(resource) if name == "Bundle" else bundle
+        if within is None and self._is_plain(name, resource, place, around, asked):
             return
         self._structure(name, resource, place)
         plan = _plan(self.release, name)
@@ -239,7 +240,6 @@ class Walk:
             self._profiles(resource, place, scope, asked)
             return
         contained = {str(inner.get("id")): inner for inner in objects(resource, "contained")}
-        around = _bundle(resource) if name == "Bundle" else bundle
         scope = _Scope(name, place, resource, contained, within=False, bundle=around)
         self._object(resource, plan, place, scope)
         if contained:
@@ -249,7 +249,7 @@ class Walk:
     def _is_plain(
         self, name: str, resource: dict[str, Any], place: Place, bundle: _Bundle | None, asked: Sequence[str]
     ) -> bool:
-        """The quick yes, where it may be asked for; what it leaves of the profiles is told."""
+        """The quick yes, where it may be asked for; what it leaves of the profiles and the entries of a Bundle is told."""
         if bundle is not None and not bundle.is_uniform:
             return False
         found = plain.often(self.profiles, name, tuple(dict.fromkeys([*asked, *_named(resource)])))
@@ -258,6 +258,10 @@ class Walk:
         against = self._against(bundle)
         for url, rest in found.rests:
             against.walk(rest, url, resource, place, self._report)
+        for index, entry in enumerate(objects(resource, "entry") if name == "Bundle" else ()):
+            if "resource" in entry:
+                here = (((place, "entry"), index), "resource")
+                self._resource(entry["resource"], here, within=None, bundle=bundle)
         return True
 
     def _profiles(self, resource: dict[str, Any], place: Place, scope: _Scope, asked: Sequence[str]) -> None:
@@ -469,13 +473,17 @@ def _bundle(resource: dict[str, Any]) -> _Bundle:
     by_url: dict[str, Mapping[str, Any]] = {}
     names: set[str] = set()
     bases: set[str] = set()
+    count = 0
     for entry in objects(resource, "entry"):
-        for inner in objects(entry, "resource"):
-            url, name = str(entry.get("fullUrl")), f"{inner.get('resourceType')}/{inner.get('id')}"
-            by_url.setdefault(url, inner)
-            names.add(name)
-            bases.add(url.removesuffix(f"/{name}") if RESTFUL.fullmatch(url) and url.endswith(f"/{name}") else "")
-    only = bases.pop() if len(bases) == 1 else ""
+        inner = entry.get("resource")
+        if not isinstance(inner, dict):
+            continue
+        count += 1
+        url, name = str(entry.get("fullUrl")), f"{inner.get('resourceType')}/{inner.get('id')}"
+        by_url.setdefault(url, inner)
+        names.add(name)
+        bases.add(url.removesuffix(f"/{name}") if RESTFUL.fullmatch(url) and url.endswith(f"/{name}") else "")
+    only = bases.pop() if len(bases) == 1 and len(by_url) == count else ""
     return _Bundle(by_url, frozenset(names), is_uniform=bool(only), base=only)
 
 

@@ -114,7 +114,8 @@ def _text(data: bytes, limits: Limits) -> str:
 
 def _check_size(data: bytes, text: str, limits: Limits) -> None:
     """Depth and number of values, before the parser spends stack and memory on them."""
-    if data.count(b"{") + data.count(b"[") + data.count(b",") <= limits.depth:
+    opened = data.count(b"{") + data.count(b"[")
+    if opened <= limits.depth and opened + data.count(b",") <= limits.nodes:
         return
     skeleton = _skeleton(data)
     brackets = skeleton.replace(b",", b"")
