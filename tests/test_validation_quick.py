@@ -140,6 +140,82 @@ def test_with_the_quick_yes_the_same_faults_are_told(monkeypatch, release, name)
     same()
 
 
+def bundled(release, *names, kind="collection"):
+    made = [deepcopy(EXAMPLES[release, name]) | {"id": f"a{index}"} for index, name in enumerate(names)]
+    base = "https://region-a.example/fhir"
+    entries = [{"fullUrl": f"{base}/{each['resourceType']}/{each['id']}", "resource": each} for each in made]
+    return {"resourceType": "Bundle", "type": kind, "entry": entries}
+
+
+BUNDLED = ("koord-intervention", "koord-offer", "koord-goal", "koord-organization")
+
+
+@pytest.mark.parametrize("release", ["R4", "R5"])
+def test_a_bundle_of_one_server_is_plain_besides_its_resources(monkeypatch, release):
+    made = bundled(release, *BUNDLED)
+    assert plain.plain(profiles(release), "Bundle", ()).says_yes(made)
+    assert validate(made, release) == walked(monkeypatch, made, release)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"type": "searchset"},
+        {"type": "document"},
+        {"type": "message"},
+        {"type": "transaction"},
+        {"type": "batch-response"},
+        {"type": "history"},
+        {"total": 4},
+        {"entry": []},
+        {"entry": [{"fullUrl": "https://region-a.example/fhir/Task/a0"}]},
+        {"timestamp": "2026-02-30T10:00:00Z"},
+    ],
+)
+@pytest.mark.parametrize("release", ["R4", "R5"])
+def test_of_a_wrong_bundle_the_same_is_told(monkeypatch, release, changes):
+    made = bundled(release, *BUNDLED) | changes
+    assert set(validate(made, release)) == set(walked(monkeypatch, made, release))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fullUrl": "https://region-a.example/fhir/Task/another"},
+        {"fullUrl": "https://region-a.example/fhir/Goal/a2"},
+        {"fullUrl": "https://region-a.example/_history/Task/a0"},
+        {"fullUrl": "urn:uuid:6f1c2e34-0d0f-4d5e-9b1a-2a1b3c4d5e6f"},
+        {"fullUrl": None},
+        {"search": {"mode": "match"}},
+        {"request": {"method": "PUT", "url": "Task/a0"}},
+        {"response": {"status": "201"}},
+        {"id": "a"},
+        {"resource": None},
+        {"resource": {"resourceType": "Condition"}},
+    ],
+)
+@pytest.mark.parametrize("release", ["R4", "R5"])
+def test_of_a_wrong_entry_the_same_is_told(monkeypatch, release, changes):
+    made = bundled(release, *BUNDLED)
+    made["entry"][0] = {name: each for name, each in (made["entry"][0] | changes).items() if each is not None}
+    assert set(validate(made, release)) == set(walked(monkeypatch, made, release))
+
+
+@pytest.mark.parametrize("release", ["R4", "R5"])
+def test_of_mutated_bundles_the_same_is_told(monkeypatch, release):
+    @settings(max_examples=60)
+    @given(st.integers(0, 2**32))
+    def same(seed):
+        random = Random(seed)
+        made = bundled(release, *BUNDLED, kind=random.choice(["collection", "searchset", "message"]))
+        for _ in range(3):
+            made = mutated(made, random)
+            if isinstance(made, dict):
+                assert set(validate(made, release)) == set(walked(monkeypatch, made, release))
+
+    same()
+
+
 @pytest.mark.parametrize("name", sorted({made["resourceType"] for made in EXAMPLES.values()}))
 def test_of_generated_resources_the_same_is_told_too(monkeypatch, name):
     @settings(max_examples=15)
