@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,9 +20,10 @@ from jsonschema_rs import Draft202012Validator
 
 from adapter.definitions import Element, Shape, choice_name
 from adapter.profiles import Node, Profile, Profiles
-from adapter.validation import extensions, holds, schema
+from adapter.validation import extensions, schema
 from adapter.validation.bindings import Bound
-from adapter.validation.invariants import INVARIANTS
+from adapter.validation.holds import Functions
+from adapter.validation.invariants import INVARIANTS, Holds
 from adapter.validation.plans import Plan
 from adapter.validation.quick import NEVER, USUAL, Unsayable, coded, compiled, literal, rules_of
 from adapter.validation.slicing import Json
@@ -95,7 +97,7 @@ class Plain:
 
 
 def often(known: Profiles, kind: str, urls: tuple[str, ...]) -> Plain | None:
-    """``plain`` for what has been asked for often enough: to make one costs as much as a hundred walks."""
+    """``plain`` for what has been asked for often enough: to make one costs as much as some twenty walks."""
     key = (known, kind, urls)
     if len(_times) > _MOST_ASKED:
         _times.clear()
@@ -115,14 +117,15 @@ def plain(known: Profiles, kind: str, urls: tuple[str, ...]) -> Plain | None:
     if len(profiles) < len(urls) or any(each.quick is None or each.resource != kind for _, each in profiles):
         return None
     builder = _Builder(known)
+    functions = builder.functions
     try:
         root = builder.group(kind, ())
-        rules = [rule for _, each in profiles if (rule := rules_of(each.whole, is_plain=True))]
+        rules = [rule for _, each in profiles if (rule := rules_of(each.whole, functions, is_plain=True))]
     except Unsayable:
         return None
     whole = {"allOf": [root, *rules], "$defs": builder.shapes | schema.primitives(known.base)}
     rests = ((url, each.rest) for url, each in profiles if each.rest)
-    return Plain(schema.validator(whole, holds.KEYWORDS), tuple(rests))
+    return Plain(functions.validator(whole), tuple(rests))
 
 
 class _Builder:
@@ -130,6 +133,7 @@ class _Builder:
 
     def __init__(self, known: Profiles) -> None:
         self.known, self.base = known, known.base
+        self.functions = Functions()
         self.shapes: dict[str, Json] = {}
         self.unsayable: set[str] = set()
 
@@ -177,15 +181,22 @@ class _Builder:
 
     def _rules(self, path: str, keys: Iterable[str]) -> Iterator[Json]:
         """The invariants that are judged on a shape or element, and the text's rules for it."""
-        release = self.base.release
+        kept = INVARIANTS[self.base.release]
         owners = self.base.lineage(path) or (path,)
-        for owner, key in sorted(
-            (owner, key) for key in keys for owner in owners if (owner, key) in INVARIANTS[release]
-        ):
-            yield from _asked(owner, key, [holds.invariant(release, owner, key)])
+        for owner, key in sorted((owner, key) for key in keys for owner in owners if (owner, key) in kept):
+            yield from self._asked((owner, key), kept[owner, key])
         for owner in owners:
-            for rule in dict.fromkeys(rule for rule, _ in TEXT_RULES.get(owner, ())):
-                yield from _asked(owner, rule, holds.text_rule(owner, rule))
+            for rule, told in TEXT_RULES.get(owner, ()):
+                yield from self._asked((owner, rule), told)
+
+    def _asked(self, rule: tuple[str, str], told: Holds) -> Iterator[Json]:
+        """A rule: in its own form, or as a function that is called where it has something to tell."""
+        if rule in _FORMS:
+            yield from _FORMS[rule]
+        elif rule in _ASKED_IF:
+            yield {"if": _ASKED_IF[rule], "then": self.functions.call(told)}
+        else:
+            yield self.functions.call(told)
 
     def _element(self, shape: Shape, element: Element, steps: _Path | None) -> Json:
         is_resource = shape.path in self.base.resource_types
@@ -215,21 +226,16 @@ class _Builder:
         if element.type == "CodeableReference":  # it may lead where the element says
             value = {"allOf": [value, {"properties": {"reference": self._reference(element.types[0].targets)}}]}
         binding = element.binding
-        if (
-            binding is None
-            or binding.strength not in ("required", "extensible")
-            or not self.base.has_codes(binding.value_set)
-        ):
+        if binding is None or binding.strength not in ("required", "extensible"):
             return value
-        return {
-            "allOf": [
-                value,
-                coded(Bound(binding.strength, binding.value_set, self.base.codes(binding.value_set), self.base)),
-            ]
-        }
+        if not self.base.has_codes(binding.value_set):
+            return value
+        bound = Bound(binding.strength, binding.value_set, self.base.codes(binding.value_set), self.base)
+        return {"allOf": [value, coded(bound, self.functions)]}
 
     def _primitive(self, kind: str, value: Json) -> Json:
-        return {"allOf": [value, holds.WHOLE]} if self.base.json_kind(kind) == "integer" else value
+        """A whole number may not be written as a decimal: FHIR R4 datatypes.html#integer."""
+        return {"allOf": [value, self.functions.call(_is_whole)]} if self.base.json_kind(kind) == "integer" else value
 
     def _reference(self, targets: Sequence[str]) -> Json:
         if any("/" in target for target in targets):
@@ -277,7 +283,12 @@ class _Builder:
         definition = compiled(self.known, url)
         if definition is None or definition.rest is not None:
             raise Unsayable
-        return {"allOf": [self._content(url, profile.root, steps), rules_of(definition.whole, is_plain=True)]}
+        return {
+            "allOf": [
+                self._content(url, profile.root, steps),
+                rules_of(definition.whole, self.functions, is_plain=True),
+            ]
+        }
 
     def _content(self, url: str, node: Node, steps: _Path) -> Json:
         """An extension, or one inside another: its url, and a value or others inside it."""
@@ -300,14 +311,8 @@ class _Builder:
         return self._primitive(kind.code, {"$ref": f"#/$defs/primitive:{kind.code}"})
 
 
-def _asked(owner: str, rule: str, functions: list[Json]) -> Iterator[Json]:
-    """A rule: in its own form, or as functions that are called where they have something to tell."""
-    if (owner, rule) in _FORMS:
-        yield from _FORMS[owner, rule]
-    elif (owner, rule) in _ASKED_IF:
-        yield from ({"if": _ASKED_IF[owner, rule], "then": function} for function in functions)
-    else:
-        yield from functions
+def _is_whole(number: Any) -> bool:
+    return not isinstance(number, Decimal)
 
 
 def _by_url(found: Mapping[str, Json]) -> Json:

@@ -16,11 +16,11 @@ from typing import Any, Final
 from jsonschema_rs import Draft202012Validator
 
 from adapter.profiles import Profiles
-from adapter.validation import holds
 from adapter.validation.bindings import Bound
+from adapter.validation.holds import Functions
+from adapter.validation.invariants import Holds
 from adapter.validation.own_invariants import OWN
 from adapter.validation.plans import Check, Plan, plan
-from adapter.validation.schema import validator
 from adapter.validation.slicing import Json, pattern_schema
 
 
@@ -50,8 +50,9 @@ def compiled(known: Profiles, url: str) -> Compiled | None:
     if profile is None:
         return None
     whole = plan(known, profile)
+    functions = Functions()
     try:
-        quick = validator(rules_of(whole), holds.KEYWORDS)
+        quick = functions.validator(rules_of(whole, functions))
     except Unsayable:
         quick = None
     return Compiled(profile.type if profile.kind == "resource" else "", whole, _rest(whole), quick)
@@ -120,28 +121,28 @@ def _bare(asked: Plan) -> Plan:
     return Plan(asked.id, asked.card, asked.base_name, asked.properties, asked.is_choice, asked.is_list)
 
 
-def rules_of(asked: Plan, *, is_plain: bool = False) -> Json:
+def rules_of(asked: Plan, functions: Functions, *, is_plain: bool = False) -> Json:
     """
     What a plan asks of one value, as JSON Schema. ``is_plain``: another schema sees to it that the value has FHIR's structure and
-    no primitive a companion. Otherwise a primitive with its extensions is left to the walk.
+    no primitive a companion. Otherwise a primitive with its extensions is left to the walk. ``functions`` gets what it calls.
 
     Raises:
         Unsayable: a part of it has no such form.
     """
     if asked.limits:
         raise Unsayable
-    rules: list[Json] = [holds.own(check.key) for check in asked.checks if _is_own(check)]
+    rules = [functions.call(_of_objects(OWN[check.key])) for check in asked.checks if _is_own(check)]
     if asked.pattern is not None:
         rules.append(pattern_schema(asked.pattern))
     if asked.bound is not None:
-        rules.append(coded(asked.bound))
+        rules.append(coded(asked.bound, functions))
     if asked.targets and not _names_profiles(asked):
         rules.append(
             {"type": "object", "properties": {"reference": {"type": "string", "pattern": literal(asked.targets)}}}
         )
     schema: Json = {} if asked.fixed is None else {"const": asked.fixed}
     if asked.children:
-        members = _Members(is_plain)
+        members = _Members(functions, is_plain)
         for child in asked.children:
             members.add(child)
         schema |= members.schema()
@@ -153,6 +154,7 @@ def rules_of(asked: Plan, *, is_plain: bool = False) -> Json:
 class _Members:
     """The elements of one object, gathered as rules for it: the rules of each JSON name, the names that are required, and others."""
 
+    functions: Functions
     is_plain: bool
     of: dict[str, list[Json]] = field(default_factory=dict)
     required: set[str] = field(default_factory=set)
@@ -170,7 +172,7 @@ class _Members:
         )
         if asked.low:
             self._require(names, asked)
-        inner = rules_of(asked, is_plain=self.is_plain) | _inner_resource(asked)
+        inner = rules_of(asked, self.functions, is_plain=self.is_plain) | _inner_resource(asked)
         for name in names:
             for rule in (*self._values(asked, inner), *self._slices(asked, name)):
                 self._ask(name, rule)
@@ -224,7 +226,7 @@ class _Members:
             if part.plan.low:
                 self.required.add(name)
             yield from _members(part.plan, mine)
-            if inner := rules_of(part.plan, is_plain=self.is_plain):
+            if inner := rules_of(part.plan, self.functions, is_plain=self.is_plain):
                 yield {"items": {"if": mine, "then": inner}}
             earlier.append(told)
         if asked.slicing.rules == "closed":
@@ -253,9 +255,15 @@ def _members(part: Plan, mine: Json) -> Iterator[Json]:
         yield {"contains": mine, "minContains": part.low, **most}
 
 
-def coded(bound: Bound) -> Json:
+def _of_objects(holds: Holds) -> Holds:
+    return lambda value: not isinstance(value, dict) or holds(value)
+
+
+def coded(bound: Bound, functions: Functions) -> Json:
+    """A coded value that nothing is to be told of: quickly if all of its codes are in the set."""
+    told = functions.call(lambda value: bound.judge(value) is None)
     if bound.codes is None or not bound.codes.by_system:
-        raise Unsayable
+        return told
     coding = {
         "anyOf": [
             {
@@ -269,4 +277,4 @@ def coded(bound: Bound) -> Json:
     every = {"type": "array", "minItems": 1, "items": coding}  # another one might have a code that its system has not
     concept: Json = {"type": "object", "required": ["coding"], "properties": {"coding": every}}
     plain = {"type": "string", "enum": sorted(bound.codes.all)}
-    return {"anyOf": [plain, {"allOf": [{"not": {"required": ["coding"]}}, coding]}, concept]}
+    return {"anyOf": [plain, {"allOf": [{"not": {"required": ["coding"]}}, coding]}, concept, told]}

@@ -28,8 +28,9 @@ def _absolute_system(o: Json) -> bool:
     return _absolute(o.get("system"))
 
 
-def _uri_identifier(o: Json) -> bool:
-    return o.get("system") != "urn:ietf:rfc:3986" or _absolute(o.get("value"))
+def _identifier_system(o: Json) -> bool:
+    """The system is absolute, and so is the value where that is a URI."""
+    return _absolute_system(o) and (o.get("system") != "urn:ietf:rfc:3986" or _absolute(o.get("value")))
 
 
 def _size_of_data(o: Json) -> bool:
@@ -90,10 +91,7 @@ TEXT_RULES: Final[Mapping[str, tuple[tuple[str, Holds], ...]]] = {
     "Bundle": (("bundle.html#bundle-unique", _entries_located),),
     "Bundle.entry": (("bundle.html#fullUrl", _entry_is_itself),),
     "DomainResource": (("references.html#contained", _contained_once),),
-    "Identifier": (
-        ("datatypes.html#Identifier.system", _absolute_system),
-        ("datatypes.html#Identifier.system", _uri_identifier),
-    ),
+    "Identifier": (("datatypes.html#Identifier.system", _identifier_system),),
     "Meta": (("resource.html#Meta", _tags_once),),
     "Quantity": (("datatypes.html#Quantity.system", _absolute_system),),
     "Resource": (("element.html#id", _ids_once),),
