@@ -9,7 +9,6 @@ the profiles of the targets of references, and the invariants of other people's 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -78,7 +77,7 @@ _ASKED_IF: Final[dict[tuple[str, str], Json]] = {
 
 _OFTEN: Final = 20
 _MOST_ASKED: Final = 1_000
-_times: Final[Counter[tuple[Profiles, str, tuple[str, ...]]]] = Counter()
+_times: Final[dict[tuple[Profiles, str, tuple[str, ...]], int]] = {}
 """How often each quick yes has been asked for."""
 
 _Path = tuple[str, ...]
@@ -99,10 +98,13 @@ class Plain:
 def often(known: Profiles, kind: str, urls: tuple[str, ...]) -> Plain | None:
     """``plain`` for what has been asked for often enough: to make one costs as much as some twenty walks."""
     key = (known, kind, urls)
+    times = _times.get(key, 0)
+    if times >= _OFTEN:
+        return plain(*key)
     if len(_times) > _MOST_ASKED:
         _times.clear()
-    _times[key] += 1
-    return plain(*key) if _times[key] > _OFTEN else None
+    _times[key] = times + 1
+    return None
 
 
 @lru_cache(maxsize=256)
