@@ -33,14 +33,18 @@ BASE = "http://hl7.org/fhir/StructureDefinition/"
 LARGEST = BASE + "elementdefinition-maxValueSet"
 FHIR_TYPE = BASE + "structuredefinition-fhir-type"
 FHIRPATH_TYPE = "http://hl7.org/fhirpath/"
+TAG = (
+    "([A-Za-z]{2,3}(-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8})(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?(-([A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*"
+    "(-[0-9A-WY-Za-wy-z](-[A-Za-z0-9]{2,8})+)*(-[Xx](-[A-Za-z0-9]{1,8})+)?|[IXix](-[A-Za-z0-9]{1,8})+"
+)
+"""A tag of a language: its own parts in their order, then extensions, then private use; or all of it private, or of the oldest. RFC 5646, section 2.1."""
 OPEN_SYSTEMS = {
     # UCUM, section 2: printable ASCII without spaces; its grammar of units is more than a pattern can say
     "http://unitsofmeasure.org": "[!-~]+",
     "http://unstats.un.org/unsd/methods/m49/m49.htm": "[0-9]{3}",
     # RFC 6838, section 4.2; FHIR also lets the short words xml and json stand for a format
     "urn:ietf:bcp:13": "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*(/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*)?(\\s*;.*)?",
-    # RFC 5646, section 2.1
-    "urn:ietf:bcp:47": "[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*|[ix](-[A-Za-z0-9]{1,8})+",
+    "urn:ietf:bcp:47": TAG,
     "urn:iso:std:iso:3166": "[A-Z]{2,3}|[0-9]{3}",
     "urn:iso:std:iso:3166:-2": "[A-Z]{2}-[A-Z0-9]{1,3}",
     "urn:iso:std:iso:4217": "[A-Z]{3}",

@@ -154,6 +154,8 @@ PLANTED = {
     "target of a wrong type": (task(owner={"reference": "CarePlan/x"}), ("fhir.reference-target", "Task.owner.reference")),
     "absolute target of a wrong type": (task(owner={"reference": "https://a.example/fhir/Task/x/_history/1"}), ("fhir.reference-target", "Task.owner.reference")),
     "declared type of a wrong kind": (task(owner={"display": "x", "type": "Task"}), ("fhir.reference-target", "Task.owner.type")),
+    "declared type of no resource where any may be": (task(basedOn=[{"display": "x", "type": "urn:x:y"}]), ("fhir.reference-target", "Task.basedOn[0].type")),
+    "declared type of data": (task(basedOn=[{"display": "x", "type": "Period"}]), ("fhir.reference-target", "Task.basedOn[0].type")),
     "declared type that differs": (task(owner={"reference": "Organization/x", "type": "Patient"}), ("fhir.reference-target", "Task.owner.type")),
     "contained target of a wrong type": (task(contained=[{"resourceType": "Task", "id": "t", "status": "draft", "intent": "plan"}], owner={"reference": "#t"}), ("fhir.reference-target", "Task.owner.reference")),
     "reference that is none": (task(owner={"reference": "the region"}), ("fhir.reference", "Task.owner.reference")),
@@ -177,6 +179,8 @@ PLANTED = {
     "organisation at home (org-3)": ({"resourceType": "Organization", "name": "x", "telecom": [{"system": "phone", "value": "1", "use": "home"}]}, ("fhir.invariant", "Organization.telecom[0]")),
     "request in a collection (bdl-3)": (bundle(entry=[{"resource": task(), "request": {"method": "GET", "url": "x"}}]), ("fhir.invariant", "Bundle")),
     "entry twice (bdl-7)": (bundle(entry=[{"fullUrl": "https://a.example/fhir/Task/1", "resource": task()}] * 2), ("fhir.invariant", "Bundle")),
+    "page of a collection": (bundle(task(), link=[{"relation": "next", "url": "https://a.example/2"}]), ("fhir.invariant", "Bundle")),
+    "two next pages": (bundle(task(), type="searchset", link=[{"relation": "next", "url": f"https://a.example/{n}"} for n in (1, 2)]), ("fhir.invariant", "Bundle")),
     "message without header (bdl-12)": (bundle(task(), type="message"), ("fhir.invariant", "Bundle")),
     "script in a narrative (txt-1)": (task(text={"status": "generated", "div": f"<div {XHTML}><script>x</script></div>"}), ("fhir.invariant", "Task.text.div")),
     "narrative without content (txt-2)": (task(text={"status": "empty", "div": f"<div {XHTML}> <br/></div>"}), ("fhir.invariant", "Task.text.div")),
@@ -229,8 +233,19 @@ def test_a_resource_may_name_the_definition_of_its_own_type_as_its_profile_and_n
 
 
 def test_the_language_of_a_resource_may_be_any_tag():
-    for tag in ("sv", "sv-SE", "smj", "smi-Latn-SE", "x-klingon"):
-        assert validate(task(language=tag)) == []
+    for tag in (
+        "sv",
+        "sv-SE",
+        "smi-Latn-SE",
+        "sl-rozaj-biske",
+        "de-1996-x-koord",
+        "zh-yue-HK",
+        "en-u-ca-buddhist",
+        "i-default",
+    ):
+        assert validate(task(language=tag)) == [], tag
+    for text in ("sv_SE", "sv-", "s", "sv-SE-SE", "sv-koord-Latn", "no-such-code", "sv-x", "abcdefghi"):
+        assert {fault.code for fault in validate(task(language=text))} == {"fhir.code"}, text
 
 
 def test_all_faults_are_told_at_once():
@@ -452,13 +467,29 @@ def test_an_invariant_that_the_engine_cannot_judge_is_judged_by_example(at, valu
     [
         ("2026", "2025", True), ("2026", "2026-01-01", True), ("2026-03", "2026-02-28", True), ("2026-02-28", "2026-02", True),
         ("2026-01-01T00:00:00Z", "2026-01-01T00:30:00+01:00", True), ("2026-01-01T00:00:00+01:00", "2025-12-31T23:30:00Z", False),
-        ("2026-01-02", "2026-01-01T23:30:00Z", False), ("2026-01-03", "2026-01-01T00:00:00Z", True),
-        ("2026-01-01T00:00:00Z", "2025", False), ("2026-01-02T00:00:00Z", "2025", False), ("2026-01-08T00:00:00Z", "2025-12", True), ("2026-02-03T00:00:00Z", "2026-02", True),
+        ("2026-01-02", "2026-01-01T23:30:00Z", True), ("2026-01-03", "2026-01-01T00:00:00Z", True),
+        ("2026-01-01T00:00:00Z", "2025", True), ("2026-01-01T00:30:00+01:00", "2025", True), ("2026-01-02T00:30:00+01:00", "2026-01-02", False), ("2026-01-02", "2026-01-03T00:30:00+01:00", True), ("2026-01-02", "2026-01-03T10:00:00+01:00", False), ("2026-01-08T00:00:00Z", "2025-12", True), ("2026-02-03T00:00:00Z", "2026-02", True),
         ("2026-01-01T23:59:60Z", "2026-01-01T23:59:59Z", False), ("x", "2026", True), ("0001", "0001-01-01T00:00:00Z", True), (None, "2026", False), (7, 6, False),
     ],
 )  # fmt: skip
-def test_one_time_is_after_another_if_it_certainly_is_or_if_one_lies_within_the_other(start, end, after):
+def test_one_time_is_after_another_if_it_is_in_utc_or_if_one_lies_within_the_other(start, end, after):
     assert is_after(start, end) is after
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "holds"),
+    [
+        ("2026-02-02", "2026-02-01", True), ("2026-02-03", "2026-02-01", True), ("2026-02-04", "2026-02-01", False), ("2026-02-02", "2026-02", True), ("2026", "2026-02-02", True),
+        ("2026-03-01", "2026-02", True), ("2026-03-03", "2026-02", False), ("2024-03-02", "2024-02", True), ("2024-03-03", "2024-02", False),
+        ("2027", "2026", True), ("2028", "2026", False), ("2026-02-02T10:00:00Z", "2026-02-02T09:59:59Z", False),
+        ("2026-02-02T10:00:00.5Z", "2026-02-02T10:00:00Z", True), ("2026-02-02T10:00:00.5Z", "2026-02-02T10:00:00.4Z", False),
+        ("2026-02-02T11:59:59Z", "2026-02-01", True), ("2026-02-02T12:00:00Z", "2026-02-01", False),
+        ("2026-02-02", "2026-02-01T10:00:00Z", True), ("2026-02-02", "2026-02-01T09:59:58Z", False),
+        ("x", "2026", True), ("2026", "2026-13", True), (None, "2026", True), ("0001", "9999", True),
+    ],
+)  # fmt: skip
+def test_in_r5_a_period_is_in_order_if_it_can_be_somewhere_on_earth(start, end, holds):
+    assert INVARIANTS["R5"]["Period", "per-1"]({"start": start, "end": end}) is holds
 
 
 @pytest.mark.parametrize(

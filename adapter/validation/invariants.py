@@ -10,8 +10,9 @@ An invariant whose expression was only written anew in R5 has one row for both.
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -23,8 +24,7 @@ Holds = Callable[[Json], bool]
 _CLINICAL: Final = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 _VERIFICATION: Final = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 UCUM: Final = "http://unitsofmeasure.org"
-_SLACK: Final = timedelta(hours=14)
-"""How far a day without a time zone may lie from the same day in UTC."""
+_ALMOST_A_SECOND: Final = timedelta(milliseconds=999)
 
 
 def has(value: Json, *names: str) -> bool:
@@ -52,22 +52,23 @@ def is_after(start: Any, end: Any) -> bool:
     """
     A FHIR date, dateTime or instant lies after another one, or within it, so that no order can be told.
 
-    Two partial dates are compared as far as both go; a day and an instant only if no time zone can put them in order.
-    FHIRPath has no answer where one is a part of the other, and HL7's validators take none as a broken invariant.
+    Of two different precisions both are compared as far as both go, an instant as it is in UTC. FHIRPath has no answer where one is
+    a part of the other, and HL7's validators take none as a broken invariant.
     """
     if not isinstance(start, str) or not isinstance(end, str):
         return False
-    if len(start) != len(end) and (start.startswith(end) or end.startswith(start)):
-        return True
     try:
         if "T" in start and "T" in end:
             return _instant(start) > _instant(end)
-        if "T" not in start and "T" not in end:
-            common = min(len(start), len(end))
-            return start[:common] > end[:common]
-        return _earliest(start) > _latest(end)
+        one, other = _in_utc(start), _in_utc(end)
     except (ValueError, OverflowError):
         return False
+    common = min(len(one), len(other))
+    return one[:common] > other[:common] or (len(one) != len(other) and one[:common] == other[:common])
+
+
+def _in_utc(text: str) -> str:
+    return _instant(text).astimezone(UTC).isoformat() if "T" in text else text
 
 
 def _instant(text: str) -> datetime:
@@ -77,15 +78,31 @@ def _instant(text: str) -> datetime:
     return moment
 
 
-def _earliest(text: str) -> datetime:
-    return _instant(text) if "T" in text else _instant(f"{(text + '-01-01')[:10]}T00:00:00Z") - _SLACK
+def _may_be_in_order(o: Json) -> bool:
+    """
+    R5's per-1: the first instant that the start can mean is not after the last one that the end can.
+
+    A day begins first at UTC+14 and ends last at UTC-12 (FHIRPath ``lowBoundary``, ``highBoundary``).
+    """
+    start, end = o.get("start"), o.get("end")
+    if not isinstance(start, str) or not isinstance(end, str):
+        return True
+    try:
+        return _first(start) <= _last(end)
+    except (ValueError, OverflowError):
+        return True
 
 
-def _latest(text: str) -> datetime:
+def _first(text: str) -> datetime:
+    return _instant(text if "T" in text else f"{(text + '-01-01')[:10]}T00:00:00+14:00")
+
+
+def _last(text: str) -> datetime:
     if "T" in text:
-        return _instant(text)
-    last = date.fromisoformat(text if len(text) == 10 else f"{text}-28" if len(text) == 7 else f"{text}-12-28")
-    return _instant(f"{last.isoformat()}T23:59:59Z") + _SLACK + timedelta(days=4 if len(text) < 10 else 0)
+        return _instant(text) + (timedelta() if "." in text else _ALMOST_A_SECOND)
+    year, month, *day = (text if len(text) > 4 else f"{text}-12").split("-")
+    last = day[0] if day else monthrange(int(year), int(month))[1]
+    return _instant(f"{year}-{month}-{last}T23:59:59-12:00") + _ALMOST_A_SECOND
 
 
 def _distinct(values: Iterable[Any]) -> bool:
@@ -360,7 +377,6 @@ _BOTH: Final[dict[tuple[str, str], Holds]] = {
     ("Organization", "org-1"): _some("identifier", "name"),
     ("Parameters.parameter", "inv-1"): _parameter,
     ("Patient.contact", "pat-1"): _some("name", "telecom", "address", "organization"),
-    ("Period", "per-1"): lambda o: not is_after(o.get("start"), o.get("end")),
     ("Quantity", "qty-3"): _needs("code", "system"),
     ("Range", "rng-2"): _range,
     ("Ratio", "rat-1"): _ratio,
@@ -393,6 +409,7 @@ _R4: Final[dict[tuple[str, str], Holds]] = {
     ("Consent", "ppc-5"): _consent_scope("treatment"),
     ("Organization.address", "org-2"): _no_home,
     ("Organization.telecom", "org-3"): _no_home,
+    ("Period", "per-1"): lambda o: not is_after(o.get("start"), o.get("end")),
 }
 _R5: Final[dict[tuple[str, str], Holds]] = {
     ("Availability.availableTime", "av-1"): lambda o: (
@@ -418,6 +435,7 @@ _R5: Final[dict[tuple[str, str], Holds]] = {
     ("Expression", "exp-2"): _expression_name,
     ("Organization.contact", "org-3"): _none_at_home("telecom"),
     ("Organization.contact", "org-4"): _none_at_home("address"),
+    ("Period", "per-1"): _may_be_in_order,
     ("Provenance.agent", "prov-1"): _other_principal,
     ("RatioRange", "ratrng-1"): _ratio_range,
     ("Reference", "ref-2"): _some("reference", "identifier", "display", "extension"),

@@ -16,6 +16,7 @@ ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 """A URI with a scheme."""
 _FULL_URL_OPTIONAL: Final = frozenset({"transaction", "transaction-response", "batch", "batch-response"})
 _NESTED: Final = (dict, list)
+_PAGES: Final = ("first", "previous", "next", "last")
 RESTFUL: Final = re.compile(r"(?P<base>https?://\S*)/[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
 """The address of a resource on a server."""
 
@@ -75,6 +76,14 @@ def _entries_located(o: Json) -> bool:
     return all("fullUrl" in entry for entry in objects(o, "entry") if "resource" in entry)
 
 
+def _linked_once(o: Json) -> bool:
+    """Only a search and a history come in pages; each link to a page, and to itself, is there once."""
+    told = [link.get("relation") for link in objects(o, "link")]
+    if o.get("type") in ("searchset", "history"):
+        return all(told.count(relation) <= 1 for relation in ("self", *_PAGES))
+    return not any(relation in _PAGES for relation in told)
+
+
 def _entry_is_itself(o: Json) -> bool:
     """A RESTful fullUrl ends in the type and id of its resource."""
     url = o.get("fullUrl")
@@ -88,7 +97,7 @@ def _entry_is_itself(o: Json) -> bool:
 
 TEXT_RULES: Final[Mapping[str, tuple[tuple[str, Holds], ...]]] = {
     "Attachment": (("datatypes.html#Attachment.size", _size_of_data),),
-    "Bundle": (("bundle.html#bundle-unique", _entries_located),),
+    "Bundle": (("bundle.html#bundle-unique", _entries_located), ("http.html#paging", _linked_once)),
     "Bundle.entry": (("bundle.html#fullUrl", _entry_is_itself),),
     "DomainResource": (("references.html#contained", _contained_once),),
     "Identifier": (("datatypes.html#Identifier.system", _identifier_system),),

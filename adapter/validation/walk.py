@@ -405,7 +405,7 @@ class Walk:
         kind = declared if isinstance(declared, str) else None
         if found and targets and found not in targets:
             self._fault("fhir.reference-target", (place, "reference"), f"{self.release} targets")
-        if kind and ((targets and kind not in targets) or (found and kind != found)):
+        if kind and (kind not in (targets or self.known.resource_names) or (found and kind != found)):
             self._fault("fhir.reference-target", (place, "type"), f"{self.release} targets")
 
     def _target(self, reference: str, place: Place, scope: _Scope) -> str | None:
