@@ -17,21 +17,30 @@ from functools import cache
 from itertools import cycle
 from pathlib import Path
 from random import Random
+from statistics import mean
 from typing import Any
 
 from cases import ROOT, SEED
 from java import Verdict
-from mutate import KINDS, KNOWN, Mutant, Place, added, mutant, places
+from mutate import KINDS, Mutant, Place, added, mutant, places
 
+from adapter.definitions import Definitions, Release, definitions
 from adapter.errors import Fault
 
 Json = dict[str, Any]
 THIN = dict.fromkeys(
-    ("blank text", "control character", "reference that is none, or leads nowhere", "declared type of a reference"), 8
+    (
+        "blank text",
+        "control character",
+        "reference that is none, or leads nowhere",
+        "declared type of a reference",
+        "language of the resource",
+    ),
+    8,
 )
 """Kinds that say little, or the same each time, come so many times more seldom than the others."""
 MOST_SILENT = 0.01
-"""The share of what we reject and the other accepts without a word."""
+"""How much we may reject of what the other accepts without a word."""
 POOL = 12
 """Resources of a profile that are mutated: those that have elements which smaller ones do not have."""
 
@@ -68,6 +77,16 @@ class Table:
     def total(self) -> Counter[str]:
         return sum(self.rows.values(), Counter())
 
+    @property
+    def silent(self) -> float:
+        """The share of what we reject and the other accepts without a word."""
+        return self.total["ours"] / self.total.total()
+
+    @property
+    def silent_by_kind(self) -> float:
+        """The same if every kind came equally often: the mean of the kinds' shares."""
+        return mean(row["ours"] / row.total() for row in self.rows.values())
+
 
 @cache
 def argued(section: str) -> tuple[Argued, ...]:
@@ -76,16 +95,17 @@ def argued(section: str) -> tuple[Argued, ...]:
     return tuple(Argued(**each) for each in read[section])
 
 
-def mutants(pool: Iterable[Json], count: int) -> Iterator[tuple[str, Mutant]]:
+def mutants(pool: Iterable[Json], count: int, release: Release) -> Iterator[tuple[str, Mutant]]:
     """So many mutants of the resources that claim our profiles: one for each element of each snapshot in turn, and again."""
-    random = Random(SEED)
-    of_profile = _by_profile(pool)
+    random, known = Random(SEED), definitions(release)
+    of_profile = _by_profile(known, pool)
     asked = [
         (profile["id"], facts, found)
-        for profile in _profiles()
+        for profile in _profiles(release)
         for facts in profile["snapshot"]["element"][1:]
-        if (found := list(_places(profile, facts, of_profile[profile["url"]], random)))
+        if (found := list(_places(known, profile, facts, of_profile[profile["url"]], random)))
     ]
+    random.shuffle(asked)  # so that the first thousand are of all profiles
     used: Counter[str] = Counter()
     for number, (name, facts, found) in zip(range(count), cycle(asked), strict=False):
         made = _next(found, facts, used, random)
@@ -103,22 +123,22 @@ def _next(found: list[Place], facts: Json, used: Counter[str], random: Random) -
     return None
 
 
-def _profiles() -> list[Json]:
+def _profiles(release: Release) -> list[Json]:
     """Our profiles of resources, and our extensions."""
-    files = sorted((ROOT / "profiles/generated/r4").glob("StructureDefinition-*.json"))
+    files = sorted((ROOT / "profiles/generated" / release.lower()).glob("StructureDefinition-*.json"))
     return [json.loads(file.read_text("utf-8")) for file in files]
 
 
-def _by_profile(pool: Iterable[Json]) -> Mapping[str, list[Json]]:
+def _by_profile(known: Definitions, pool: Iterable[Json]) -> Mapping[str, list[Json]]:
     """Resources by the canonicals of the profiles that they claim, and of those profiles' parents, and by extension."""
-    parents = {each["url"]: each["baseDefinition"] for each in _profiles()}
+    parents = {each["url"]: each["baseDefinition"] for each in _profiles(known.release)}
     claimed: dict[str, list[Json]] = defaultdict(list)
     for resource in sorted(pool, key=lambda resource: len(json.dumps(resource, default=str))):
         for url in {url for given in resource.get("meta", {}).get("profile", ()) for url in _line(given, parents)}:
             claimed[url].append(resource)
         for url in {url for url in _extensions(resource) if url in parents}:
             claimed[url].append(resource)
-    return defaultdict(list, {url: list(_covering(resources)) for url, resources in claimed.items()})
+    return defaultdict(list, {url: list(_covering(known, resources)) for url, resources in claimed.items()})
 
 
 def _line(url: str, parents: Mapping[str, str]) -> Iterator[str]:
@@ -138,26 +158,26 @@ def _extensions(value: Any) -> Iterator[str]:
             yield from _extensions(child)
 
 
-def _covering(resources: Iterable[Json]) -> Iterator[Json]:
+def _covering(known: Definitions, resources: Iterable[Json]) -> Iterator[Json]:
     seen: set[str] = set()
     count = 0
     for resource in resources:
-        paths = {place.path for place in places(resource)}
+        paths = {place.path for place in places(known, resource)}
         if not paths <= seen and count < POOL:
             seen |= paths
             count += 1
             yield resource
 
 
-def _places(profile: Json, facts: Json, resources: list[Json], random: Random) -> Iterator[Place]:
+def _places(known: Definitions, profile: Json, facts: Json, resources: list[Json], random: Random) -> Iterator[Place]:
     """Where the resources have an element of a snapshot, or could have it."""
     path = facts["path"]
     if profile["type"] == "Extension":
-        for place in (place for resource in resources for place in places(resource)):
+        for place in (place for resource in resources for place in places(known, resource)):
             if _in_extension(place, profile["url"]) and place.path.rpartition(".")[2] == path.rpartition(".")[2]:
                 yield place
         return
-    found = [place for resource in resources for place in places(resource) if place.path == path]
+    found = [place for resource in resources for place in places(known, resource) if place.path == path]
     if found:
         yield from found
         return
@@ -168,7 +188,7 @@ def _places(profile: Json, facts: Json, resources: list[Json], random: Random) -
     }:  # anything may have them; elsewhere they are there
         return
     for resource in resources:
-        made = added(resource, path, random) if KNOWN.element(path) else None
+        made = added(known, resource, path, random) if known.element(path) else None
         if made is not None:
             yield made
             return

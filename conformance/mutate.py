@@ -17,18 +17,19 @@ from typing import Any
 
 from fhir_generated import Maker
 
-from adapter.definitions import Element, Shape, definitions
+from adapter.definitions import Definitions, Element, Shape
 
 Json = dict[str, Any]
-KNOWN = definitions("R4")
+Steps = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """A property of a resource: the steps to the object that holds it, its JSON name, its element and its path."""
 
+    known: Definitions = field(repr=False)
     resource: Json = field(repr=False)
-    steps: tuple[str | int, ...]
+    steps: Steps
     name: str
     element: Element
     path: str
@@ -47,6 +48,7 @@ class Mutant:
 class At:
     """Where a mutation works: the object (a copy, to be changed), the name in it, what is known of the element."""
 
+    known: Definitions
     whole: Json
     parent: Json
     name: str
@@ -72,52 +74,55 @@ class At:
         return True
 
 
-def places(resource: Json) -> Iterator[Place]:
+def places(known: Definitions, resource: Json) -> Iterator[Place]:
     """Every property of a resource, those of resources inside it left out."""
     name = resource["resourceType"]
-    shape = KNOWN.shape(name)
+    shape = known.shape(name)
     assert shape is not None
-    yield from _places(resource, resource, shape, (), name)
+    yield from _places(known, resource, (), shape, name)
 
 
-def _places(resource: Json, value: Json, shape: Shape, steps: tuple[str | int, ...], path: str) -> Iterator[Place]:
-    for name, child in value.items():
+def _places(known: Definitions, resource: Json, steps: Steps, shape: Shape, path: str) -> Iterator[Place]:
+    for name, child in _reached(resource, steps).items():
         element = shape.properties.get(name)
         if element is None:
             continue
         here = f"{path}.{element.choice or element.name}"
-        yield Place(resource, steps, name, element, here)
-        inner = KNOWN.shape_of(element)
+        yield Place(known, resource, steps, name, element, here)
+        inner = known.shape_of(element)
         if inner is None:
             continue
         listed = isinstance(child, list)
         for index, one in enumerate(child if listed else [child]):
             if isinstance(one, dict):
-                yield from _places(resource, one, inner, (*steps, name, index) if listed else (*steps, name), here)
+                below = (*steps, name, index) if listed else (*steps, name)
+                yield from _places(known, resource, below, inner, here)
 
 
-def added(resource: Json, path: str, random: Random) -> Place | None:
+def added(known: Definitions, resource: Json, path: str, random: Random) -> Place | None:
     """An element that a resource does not have, made up as its definition says, in a copy; None if nothing is there to hold it."""
     parent = path.rpartition(".")[0]
     if "." in parent:
-        holders = [steps for place in places(resource) if place.path == parent for steps in _objects(place)]
-        around = KNOWN.element(parent)
-        shape = KNOWN.shape_of(around) if around else None
+        holders = [steps for place in places(known, resource) if place.path == parent for steps in _objects(place)]
+        around = known.element(parent)
+        shape = known.shape_of(around) if around else None
     else:
-        holders, shape = [()], KNOWN.shape(parent)
-    element = KNOWN.element(path)
+        holders, shape = [()], known.shape(parent)
+    element = known.element(path)
     if not holders or shape is None or element is None or element.content or element.type in {"Resource", "xhtml"}:
         return None
     whole = copy.deepcopy(resource)
     steps = random.choice(holders)
     holder = _reached(whole, steps)
     before = set(holder)
-    Maker(random.randrange(2**32), richness=0, companions=False).element(holder, element, shape, 2)
+    Maker(random.randrange(2**32), richness=0, companions=False, release=known.release).element(
+        holder, element, shape, 2
+    )
     fresh = next((name for name in holder if name not in before), None)
-    return Place(whole, steps, fresh, shape.properties[fresh], path) if fresh else None
+    return Place(known, whole, steps, fresh, shape.properties[fresh], path) if fresh else None
 
 
-def _objects(place: Place) -> Iterator[tuple[str | int, ...]]:
+def _objects(place: Place) -> Iterator[Steps]:
     value = _reached(place.resource, (*place.steps, place.name))
     for index, one in enumerate(value) if isinstance(value, list) else ((None, value),):
         if isinstance(one, dict):
@@ -133,7 +138,7 @@ def _reached(value: Any, steps: Sequence[str | int]) -> Any:
 def mutant(kind: str, place: Place, facts: Json, random: Random) -> Mutant | None:
     """The mutant of one kind at a place; ``facts``: what a profile's snapshot says of the element. None: it has none."""
     whole = copy.deepcopy(place.resource)
-    at = At(whole, _reached(whole, place.steps), place.name, place.element, facts, random)
+    at = At(place.known, whole, _reached(whole, place.steps), place.name, place.element, facts, random)
     return Mutant(kind, place.path, whole) if KINDS[kind](at) and whole != place.resource else None
 
 
@@ -337,7 +342,7 @@ def _contained(at: At) -> bool:
 def _extension(at: At, extension: Json) -> bool:
     holder: Any = at.first
     if not isinstance(holder, dict):
-        if at.element.is_list or not KNOWN.has_companion(at.element):
+        if at.element.is_list or not at.known.has_companion(at.element):
             return False
         holder = at.parent.setdefault("_" + at.name, {})
     if "resourceType" in holder and "contained" not in at.name:
@@ -405,7 +410,7 @@ def _modifier_extension(at: At) -> bool:
 
 def _companion(at: At) -> bool:
     """Something beside a primitive that has neither extension nor is an object, or is of another length."""
-    if not KNOWN.has_companion(at.element):
+    if not at.known.has_companion(at.element):
         return False
     wrong: list[Any] = [[None, None, {"id": "x"}], [{}]] if at.element.is_list else ["x", {}, [{"id": "x"}], {"a": 1}]
     at.parent["_" + at.name] = at.random.choice(wrong)
@@ -414,7 +419,7 @@ def _companion(at: At) -> bool:
 
 def _id_only(at: At) -> bool:
     """An id where the value should be."""
-    if at.element.is_list or not KNOWN.has_companion(at.element):
+    if at.element.is_list or not at.known.has_companion(at.element):
         return False
     del at.parent[at.name]
     at.parent["_" + at.name] = {"id": "x"}
@@ -423,11 +428,36 @@ def _id_only(at: At) -> bool:
 
 def _absent(at: At) -> bool:
     """The reason why there is no value, in its place: as good as a value, where nothing but a value must be there."""
-    if at.element.is_list or not KNOWN.has_companion(at.element):
+    if at.element.is_list or not at.known.has_companion(at.element):
         return False
     del at.parent[at.name]
     reason = {"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}
     at.parent["_" + at.name] = {"extension": [reason]}
+    return True
+
+
+def _id_twice(at: At) -> bool:
+    """The id of another element, which is in the resource's meta."""
+    if not isinstance(at.first, dict) or "resourceType" in at.first or (at.parent is at.whole and at.name == "meta"):
+        return False
+    at.whole.setdefault("meta", {"versionId": "1"})["id"] = "twice"
+    at.first["id"] = "twice"
+    return True
+
+
+def _profile(at: At) -> bool:
+    """HL7's own definition of a type as a profile: of the resource's, or of another."""
+    if at.name != "meta":
+        return False
+    named = at.random.choice([at.whole["resourceType"], "Binary", "Period"])
+    at.first.setdefault("profile", []).append(f"http://hl7.org/fhir/StructureDefinition/{named}")
+    return True
+
+
+def _language(at: At) -> bool:
+    if at.parent is not at.whole or at.name == "language":
+        return False
+    at.whole["language"] = at.random.choice(["sv", "sv-FI", "sv_SE", "svenskaspraket", "in Swedish"])
     return True
 
 
@@ -475,8 +505,21 @@ def _narrative_good(at: At) -> bool:
     return True
 
 
+_PERIODS = (
+    ("2026-02-02", "2026-02-01"),
+    ("2026-02-02", "2025-12-24"),
+    ("2026", "2024"),
+    ("2026-02-02", "2026-02"),
+    ("2026-02-02T10:00:00Z", "2026-02-02T09:59:59Z"),
+    ("2026-02-02T10:00:00+01:00", "2026-02-02T09:30:00Z"),
+    ("2026-02-02T10:00:00Z", "2026-01"),
+)
+
+
 def _period(at: At) -> bool:
-    return at.element.type == "Period" and at.put({"start": "2026-02-02", "end": "2026-02-01"})
+    """Two ends in the wrong order, or so close that it depends on the release whether they are."""
+    start, end = at.random.choice(_PERIODS)
+    return at.element.type == "Period" and at.put({"start": start, "end": end})
 
 
 def _contact(at: At) -> bool:
@@ -524,6 +567,9 @@ KINDS: dict[str, Callable[[At], bool]] = {
     "companion of a wrong form": _companion,
     "id in place of the value": _id_only,
     "reason in place of the value": _absent,
+    "id of another element": _id_twice,
+    "HL7's definition of a type as profile": _profile,
+    "language of the resource": _language,
     "bad narrative": _narrative,
     "good narrative": _narrative_good,
     "period that ends before it begins": _period,

@@ -192,6 +192,7 @@ PLANTED = {
     "HL7's definition of another type as profile": (task(meta={"profile": [f"{HL7}Patient"]}), ("fhir.resource-type", "Task")),
     "HL7's definition of a type that is not known here as profile": (task(meta={"profile": [f"{HL7}Observation|4.0.1"]}), ("fhir.resource-type", "Task")),
     "HL7's definition of a data type as profile": (task(meta={"profile": [f"{HL7}Period"]}), ("fhir.resource-type", "Task")),
+    "security label twice": (task(meta={"security": [{"system": "https://a.example/labels", "code": "R"}] * 2}), ("fhir.invariant", "Task.meta")),
     "language that is no tag": (task(language="sv_SE"), ("fhir.code", "Task.language")),
     "language of an attachment that is no tag": (task(input=[{"type": {"text": "a"}, "valueAttachment": {"contentType": "text/plain", "url": "https://a.example/x", "language": "in Swedish"}}]), ("fhir.code", "Task.input[0].value.language")),
     "quantity of an age without unit (age-1)": ({"resourceType": "Condition", "subject": PERSON, "onsetAge": {"value": 7}}, ("fhir.invariant", "Condition.onset")),
@@ -230,6 +231,10 @@ def test_an_id_may_come_again_in_another_resource_and_as_that_of_the_resource(re
 @pytest.mark.parametrize("name", ["Task", "Task|4.0.1", "DomainResource", "Resource"])
 def test_a_resource_may_name_the_definition_of_its_own_type_as_its_profile_and_nothing_is_said(name):
     assert validate(task(meta={"profile": [HL7 + name]})) == []
+
+
+def test_a_tag_may_be_there_twice_as_in_other_validators():
+    assert validate(task(meta={"tag": [{"system": "https://a.example/tags", "code": "T"}] * 2})) == []
 
 
 def test_the_language_of_a_resource_may_be_any_tag():

@@ -62,12 +62,9 @@ def _contained_once(o: Json) -> bool:
     return len(set(map(str, ids))) == len(ids)
 
 
-def _tags_once(o: Json) -> bool:
-    for name in ("security", "tag"):
-        told = [(str(each.get("system")), str(each.get("code"))) for each in objects(o, name)]
-        if len(set(told)) != len(told):
-            return False
-    return True
+def _labels_once(o: Json) -> bool:
+    told = [(str(each.get("system")), str(each.get("code"))) for each in objects(o, "security")]
+    return len(set(told)) == len(told)
 
 
 def _entries_located(o: Json) -> bool:
@@ -101,7 +98,7 @@ TEXT_RULES: Final[Mapping[str, tuple[tuple[str, Holds], ...]]] = {
     "Bundle.entry": (("bundle.html#fullUrl", _entry_is_itself),),
     "DomainResource": (("references.html#contained", _contained_once),),
     "Identifier": (("datatypes.html#Identifier.system", _identifier_system),),
-    "Meta": (("resource.html#Meta", _tags_once),),
+    "Meta": (("resource.html#Meta", _labels_once),),
     "Quantity": (("datatypes.html#Quantity.system", _absolute_system),),
     "Resource": (("element.html#id", _ids_once),),
 }
