@@ -1,5 +1,5 @@
 """
-Mutation testing of the gate: one small fault at a time is put into a module, and the focused tests must notice.
+Mutation testing of the gate and the validator: one small fault at a time is put into a module, and the focused tests must notice.
 
     python tests/mutants.py [--sample N] [--only REGEX] [--jobs N] [--list] [MODULE ...]
 
@@ -14,6 +14,7 @@ import argparse
 import ast
 import contextlib
 import copy
+import importlib
 import importlib.abc
 import importlib.util
 import os
@@ -24,6 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -34,26 +36,53 @@ OUTPUT = ["tests/test_consent_gate.py", "tests/test_leak_channels.py"]
 FOREIGN = ["tests/test_consent_foreign.py", "tests/test_cli_decide.py"]
 NOTICES = ["tests/test_consent_notice.py"]
 ENTRIES = ["tests/test_consent_journal_entry.py"]
+QUICK = ["tests/test_validation_quick.py"]
+PROFILES = ["tests/test_validation_profiles.py"]
 TESTS = {
-    "seal": OUTPUT[:1],
-    "inspection": ["tests/test_consent_inspection.py", *OUTPUT],
-    "disclosure": [*OUTPUT, *DECISION[:1]],
-    "names": ["tests/test_consent_names.py", *FOREIGN],
-    "provisions": ["tests/test_consent_provisions.py", *FOREIGN],
-    "foreign": ["tests/test_consent_foreign_reader.py", *FOREIGN],
-    "handed_over": ["tests/test_consent_handed_over.py"],
-    "notice": NOTICES,
-    "journal_entry": ENTRIES,
-    "gate": [*OUTPUT, *ENTRIES],
-    "policy": ["tests/test_consent_policy.py", *DECISION, *OUTPUT[:1], *FOREIGN[:1]],
-    "rules": ["tests/test_consent_rules.py", *DECISION],
-    "rulebook": [*DECISION, "tests/test_consent_rulebook.py", *FOREIGN],
-    "decide": [*DECISION, *FOREIGN],
+    "consent.seal": OUTPUT[:1],
+    "consent.inspection": ["tests/test_consent_inspection.py", *OUTPUT],
+    "consent.disclosure": [*OUTPUT, *DECISION[:1]],
+    "consent.names": ["tests/test_consent_names.py", *FOREIGN],
+    "consent.provisions": ["tests/test_consent_provisions.py", *FOREIGN],
+    "consent.foreign": ["tests/test_consent_foreign_reader.py", *FOREIGN],
+    "consent.handed_over": ["tests/test_consent_handed_over.py"],
+    "consent.notice": NOTICES,
+    "consent.journal_entry": ENTRIES,
+    "consent.gate": [*OUTPUT, *ENTRIES],
+    "consent.policy": ["tests/test_consent_policy.py", *DECISION, *OUTPUT[:1], *FOREIGN[:1]],
+    "consent.rules": ["tests/test_consent_rules.py", *DECISION],
+    "consent.rulebook": [*DECISION, "tests/test_consent_rulebook.py", *FOREIGN],
+    "consent.decide": [*DECISION, *FOREIGN],
+    "validation.slicing": [*PROFILES, *QUICK],
+    "validation.bindings": [*PROFILES, *QUICK, "tests/test_validation.py"],
+    "validation.plans": [*PROFILES, *QUICK],
+    "validation.profiles": [*PROFILES, *QUICK],
+    "validation.extensions": [*PROFILES, "tests/test_hl7_extensions.py"],
+    "validation.holds": QUICK,
+    "validation.quick": [*PROFILES, *QUICK],
+    "validation.plain": QUICK,
+    "validation.own_invariants": ["tests/test_own_invariants.py"],
 }
-"""The modules of adapter.consent that are mutated, and the tests that must notice."""
-FOCUS = "not planted_leak and not any_record and not cannot_tell and not samordningsforbund and not arbetsformedlingen and not has_its_tests and not doctor"
-"""Without what repeats a rule for one more recipient, or proves the proof."""
+"""The modules that are mutated, by their names below adapter, and the tests that must notice."""
+FOCUS = " and ".join(
+    f"not {each}"
+    for each in (
+        *(
+            "planted_leak",
+            "any_record",
+            "cannot_tell",
+            "samordningsforbund",
+            "arbetsformedlingen",
+            "has_its_tests",
+            "doctor",
+        ),
+        *("another_implementation", "hostile", "thousand_entries", "sign_of_a_diagnosis", "format", "narrative"),
+    )
+)
+"""Without what repeats a rule for one more recipient, proves the proof, or asks what no mutant touches."""
 PLUGINS = ["_hypothesis_pytestplugin", "pytest_timeout"]
+LOADED = ["hypothesis", "pytest", "adapter.store", "adapter.mapping"]
+LOADED += ["fhirpathpy", "fhirpathrs", "fhir.resources.R4B"]
 ENVIRONMENT = {
     "HYPOTHESIS_PROFILE": "mutants",
     "KOORD_ORACLE_CASES": "2000",
@@ -79,7 +108,7 @@ class Mutant:
 
 
 def mutants(module: str) -> Iterator[Mutant]:
-    """Every mutant of a module of adapter.consent, in the order of the text."""
+    """Every mutant of a module, in the order of the text."""
     tree = ast.parse(_source(module).read_text("utf-8"))
     functions, skipped = _owners(tree), _skipped(tree)
     seen: Counter[str] = Counter()
@@ -180,14 +209,32 @@ def _text(node: ast.AST) -> str:
 
 
 def _source(module: str) -> Path:
-    return ROOT / "adapter" / "consent" / f"{module}.py"
+    return ROOT.joinpath("adapter", *module.split(".")).with_suffix(".py")
+
+
+@cache
+def _reached(module: str) -> list[str]:
+    """What is loaded and must be loaded anew with another form of a module: its package, and all that imports one of these."""
+    loaded = [name for name in sys.modules if name.startswith("adapter.")]
+    imports = {name: set(_imported(Path(str(sys.modules[name].__file__)))) for name in loaded}
+    found = {f"adapter.{module}", f"adapter.{module}".rpartition(".")[0]}
+    while more := {name for name, used in imports.items() if used & found} - found:
+        found |= more
+    return sorted(found & set(loaded))
+
+
+def _imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{each.name}" for each in node.names)
 
 
 class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Imports the mutant in the place of its module."""
 
     def __init__(self, mutant: Mutant) -> None:
-        self.mutant, self.full = mutant, f"adapter.consent.{mutant.module}"
+        self.mutant, self.full = mutant, f"adapter.{mutant.module}"
 
     def find_spec(self, full, path, target=None):
         return importlib.util.spec_from_loader(full, self) if full == self.full else None
@@ -236,6 +283,7 @@ class _Order:
 
 def _started(module: str, mutant: Mutant | None, order: _Order) -> int:
     """A process of its own in which the tests run; it ends with 0 if all of them pass."""
+    reached = _reached(module)
     process = os.fork()
     if process:
         return process
@@ -245,6 +293,8 @@ def _started(module: str, mutant: Mutant | None, order: _Order) -> int:
         os.dup2(silence, stream)
     import pytest
 
+    for name in reached:
+        del sys.modules[name]
     if mutant:
         sys.meta_path.insert(0, _Mutated(mutant))
     alone = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", *(f"-p{each}" for each in PLUGINS)]
@@ -259,23 +309,19 @@ def _started(module: str, mutant: Mutant | None, order: _Order) -> int:
 
 
 def _prepared() -> None:
-    """Load, once for all, what the gate stands on, but not the gate."""
+    """Load, once for all, what the gate and the tests stand on, but not the gate."""
     os.chdir(ROOT)
     os.environ.update(ENVIRONMENT)
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-    import hypothesis  # noqa: F401
-    import pytest  # noqa: F401
-
-    import adapter.store  # noqa: F401
+    for name in LOADED:
+        importlib.import_module(name)
     from adapter.definitions import definitions
-    from adapter.mapping import Mapper  # noqa: F401
     from adapter.tables import load
     from adapter.validation import validate
 
     load()
     definitions("R4")
     validate({"resourceType": "Patient"})
-    assert "adapter.consent" not in sys.modules
 
 
 def survivors(chosen: list[Mutant], jobs: int, order: _Order) -> list[Mutant]:
@@ -306,15 +352,16 @@ def argued() -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", default=list(TESTS), metavar="MODULE")
+    parser.add_argument("modules", nargs="*", default=list(TESTS), metavar="MODULE", help="or package")
     parser.add_argument("--sample", type=int, help="so many, the same every time")
     parser.add_argument("--only", default="", metavar="REGEX", help="those whose name it is found in")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--list", action="store_true", help="only their names")
     asked = parser.parse_args()
-    everything = [mutant for module in asked.modules for mutant in mutants(module)]
+    modules = [name for name in TESTS if any(f"{name}.".startswith(f"{each}.") for each in asked.modules)]
+    everything = [mutant for module in modules for mutant in mutants(module)]
     known = set(argued())
-    stale = {name for name in known if name.partition(" ")[0] in asked.modules} - {each.name for each in everything}
+    stale = {name for name in known if name.partition(" ")[0] in modules} - {each.name for each in everything}
     chosen = [mutant for mutant in everything if re.search(asked.only, mutant.name)]
     if asked.sample:
         unargued = [mutant for mutant in chosen if mutant.name not in known]
