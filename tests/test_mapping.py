@@ -71,6 +71,16 @@ def test_no_block_looks_like_a_permission_in_any_release(record):
     assert IN_R5.to_fhir(record).resources[0]["decision"] == "deny"
 
 
+@given(strategies.consents() | strategies.blocks(), st.booleans())
+def test_the_codes_of_a_category_are_read_in_one_concept_or_in_one_each_in_any_order(record, turned):
+    resources = copy.deepcopy(MAPPER.to_fhir(record).resources)
+    [category] = resources[0]["category"]
+    assert len(category["coding"]) == 2
+    resources[0]["category"] = [{"coding": [each]} for each in category["coding"][:: -1 if turned else 1]]
+    reading = MAPPER.from_fhir(resources)
+    assert (reading.records, reading.losses) == ((record,), ())
+
+
 @given(strategies.records())
 def test_a_record_survives_its_json_form(record):
     assert read_record(written_record(record))[0] == record
