@@ -55,13 +55,14 @@ class Binding:
 class Constraint:
     """
     One invariant: its key, ``error`` or ``warning``, the FHIRPath expression that must be true, and the path of the
-    element or type that states it (``Quantity`` also where it was found on ``Age``).
+    element or type that states it (``Quantity`` also where it was found on ``Age``). ``human`` says it in words, in profiles.
     """
 
     key: str
     severity: str
     expression: str
     path: str
+    human: str = ""
 
 
 @dataclass(frozen=True, slots=True)

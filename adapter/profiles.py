@@ -83,11 +83,12 @@ class Node:
 @dataclass(frozen=True)
 class Profile:
     """
-    One StructureDefinition. ``contexts``: where an extension may stand, as ``(type, expression)``; ``is_modifier``: it changes what
+    One StructureDefinition; ``version`` is empty where it states none. ``contexts``: where an extension may stand, as ``(type, expression)``; ``is_modifier``: it changes what
     the element that it stands in means, and stands in ``modifierExtension``.
     """
 
     url: str
+    version: str
     title: str
     type: str
     kind: str
@@ -110,21 +111,35 @@ class Profiles:
         self._folder = folder("profiles") / "generated" / release.lower()
         self._packages: dict[tuple[str, str], Path] = {}
         for package in packages:
-            self._packages |= _published(package)
-        self._profiles: dict[str, Profile | None] = {}
+            self._packages |= _published(package, release)
+        self._profiles: dict[str, Profile] = {}
+        self._systems: dict[str, frozenset[str] | None] = {}
         self._codes: dict[str, Codes | None] = {}
+
+    def named(self, canonical: str) -> Profile | None:
+        """
+        As ``profile``, for a canonical that data names: with a version (``url|1.0.0``) it means that version only.
+        FHIR R4 references.html#canonical.
+        """
+        found = self.profile(canonical)
+        version = canonical.partition("|")[2]
+        return None if found is None or (version and version != found.version) else found
 
     def profile(self, url: str) -> Profile | None:
         """
-        The profile with this canonical, its version left out of account; None if it is not known.
+        The profile with this canonical, its version left out of account; None if it is not known. What is not known is not
+        remembered: the names come from whoever sends.
 
         Raises:
-            Misconfigured: its definition is not one (``profile.package``).
+            Misconfigured: its definition is not one (``profile.package``), or has no snapshot (``profile.snapshot``).
         """
         plain = url.partition("|")[0]
         if plain not in self._profiles:
-            found = self._read("StructureDefinition", plain)
-            self._profiles[plain] = _profile(plain, found) if found and "snapshot" in found else self._of_hl7(plain)
+            read = self._read("StructureDefinition", plain)
+            found = _profile(plain, read) if read else self._of_hl7(plain)
+            if found is None:
+                return None
+            self._profiles[plain] = found
         return self._profiles[plain]
 
     def _of_hl7(self, url: str) -> Profile | None:
@@ -148,10 +163,13 @@ class Profiles:
 
     def system(self, url: str) -> frozenset[str] | None:
         """Every code of a code system; None if the system is not known whole."""
-        found = self._read("CodeSystem", url)
-        if found is None:
-            return self.base.system(url)
-        return frozenset(_concepts(found.get("concept", ()))) if found.get("content") == "complete" else None
+        if url not in self._systems:
+            found = self._read("CodeSystem", url)
+            if found is None:
+                return self.base.system(url)
+            whole = found.get("content") == "complete"
+            self._systems[url] = frozenset(_concepts(found.get("concept", ()))) if whole else None
+        return self._systems[url]
 
     def _expanded(self, url: str) -> Codes | None:
         found = self._read("ValueSet", url)
@@ -209,7 +227,7 @@ def package_index(resources: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {"index-version": 2, "files": files}
 
 
-def _published(package: Path) -> dict[tuple[str, str], Path]:
+def _published(package: Path, release: Release) -> dict[tuple[str, str], Path]:
     """The files of a FHIR package's folder, or of its ``package`` folder, by kind and canonical."""
     inner = package / "package"
     found: dict[tuple[str, str], Path] = {}
@@ -218,6 +236,8 @@ def _published(package: Path) -> dict[tuple[str, str], Path]:
             resource = json.loads(file.read_bytes())
         except (OSError, ValueError) as error:
             raise Misconfigured(Fault("profile.package", file.name, type(error).__name__)) from error
+        if file.name == "package.json" and not _is_for(release, resource):
+            raise Misconfigured(Fault("profile.release", package.name, f"{release} fhirVersions"))
         if (
             isinstance(resource, dict)
             and resource.get("resourceType") in _OURS
@@ -227,6 +247,13 @@ def _published(package: Path) -> dict[tuple[str, str], Path]:
     if not found:
         raise Misconfigured(Fault("profile.package", package.name, "no StructureDefinition, ValueSet or CodeSystem"))
     return found
+
+
+def _is_for(release: Release, manifest: Any) -> bool:
+    """The manifest of a package names this release, or none. FHIR package specification, ``fhirVersions``."""
+    named = manifest.get("fhirVersions") if isinstance(manifest, dict) else None
+    major = release.removeprefix("R")
+    return not isinstance(named, list) or any(str(each).partition(".")[0] == major for each in named)
 
 
 def _concepts(concepts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -274,6 +301,8 @@ def _common(parts: Iterable[Codes]) -> Codes:
 
 
 def _profile(url: str, found: Mapping[str, Any]) -> Profile:
+    if "snapshot" not in found:
+        raise Misconfigured(Fault("profile.snapshot", url, "StructureDefinition"))
     try:
         return _read_profile(url, found)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -283,6 +312,7 @@ def _profile(url: str, found: Mapping[str, Any]) -> Profile:
 def _read_profile(url: str, found: Mapping[str, Any]) -> Profile:
     return Profile(
         url=url,
+        version=found.get("version", ""),
         title=found.get("title", found["name"]),
         type=found["type"],
         kind=found["kind"],
@@ -296,6 +326,7 @@ def _extension(url: str, facts: Mapping[str, Any]) -> Profile:
     """One of HL7's own extensions, from the rows that the definitions keep of it."""
     return Profile(
         url=url,
+        version="",
         title=url.removeprefix(BASE),
         type="Extension",
         kind="complex-type",
@@ -349,7 +380,9 @@ def _node(element: Mapping[str, Any]) -> Node:
         pattern=_choice(element, "pattern"),
         binding=Binding(binding["strength"], binding.get("valueSet", "")) if binding else None,
         constraints=tuple(
-            Constraint(each["key"], each["severity"], each.get("expression", ""), each.get("source", ""))
+            Constraint(
+                each["key"], each["severity"], each.get("expression", ""), each.get("source", ""), each.get("human", "")
+            )
             for each in element.get("constraint", ())
         ),
         slicing=_slicing(element.get("slicing")),

@@ -268,7 +268,7 @@ def test_a_reference_whose_target_is_here_leads_to_one_of_its_profiles(judge):
 
 
 def test_a_resource_is_held_to_the_profiles_that_it_names_wherever_it_stands(judge):
-    told = judge(structure("p", "Patient", element("Patient.active", 1, 1)))
+    told = judge(structure("p", "Patient", element("Patient.active", 1, 1)) | {"version": "1.0"})
     lame = {"resourceType": "Patient", "gender": "male", "meta": {"profile": [BASE + "p|1.0"]}}
     assert told(lame, "") == {("fhir.missing", "Patient.active")}
     assert told(bundle(("urn:uuid:12345678-1234-1234-1234-123456789012", lame)), "") == {
@@ -280,7 +280,73 @@ def test_a_resource_is_held_to_the_profiles_that_it_names_wherever_it_stands(jud
 
 def test_a_profile_of_another_type_of_resource_is_refused(judge):
     told = judge(structure("p", "Patient", element("Patient.active", 1, 1)))
-    assert told(task()) == {("fhir.resource-type", "Task")}
+    assert told(task()) == {("profile.type", "Task")}
+    assert told(task(meta={"profile": [f"{EXTENSION}met"]}), "") == {("profile.type", "Task")}, (
+        "that of an extension too"
+    )
+
+
+def test_a_profile_that_is_named_with_a_version_is_that_version_only(judge):
+    told = judge(structure("p", "Task", element("Task.description", 1, 1)) | {"version": "1.0"})
+    for version, code in (("", "fhir.missing"), ("|1.0", "fhir.missing"), ("|2.0", "profile.unknown")):
+        named = task(meta={"profile": [f"{BASE}p{version}"]})
+        assert {code for code, _ in told(named, "", "error") | told(named, "", "warning")} == {code}
+    other = task(meta={"profile": [f"{EXTENSION}koord-intervention|9.9"]})
+    assert told(other, "") == {("profile.unknown", "Task.meta")}
+
+
+@pytest.mark.parametrize("release", ["R4", "R5"])
+def test_no_fault_repeats_what_a_resource_says_of_its_profiles(release):
+    canary = "Tolvan-191212121212"
+    urls = [
+        f"{EXTENSION}koord-task",
+        f"{EXTENSION}koord-consent",
+        f"{EXTENSION}met",
+        f"{HL7}Task",
+        f"{HL7}Patient",
+        "urn:x",
+    ]
+    for url in urls:
+        for named in (f"{url}|{canary}", f"{url}{canary}", f"{url}#{canary}"):
+            found = validate(task(meta={"profile": [named]}, intent="x"), release)
+            assert found
+            assert canary not in repr(found)
+
+
+def test_names_of_profiles_that_nobody_knows_are_not_kept():
+    known = profiles("R4")
+    before = len(known._profiles)
+    for number in range(50):
+        validate(task(meta={"profile": [f"{EXTENSION}no-such-{number}", f"urn:no-such-{number}|1"]}))
+    assert len(known._profiles) == before
+
+
+def test_a_broken_rule_is_told_in_the_words_of_its_profile(judge, tmp_path):
+    rule = {"key": "p-1", "severity": "error", "expression": "false", "human": "Never\nso, " + "and so on, " * 40}
+    judge(structure("p", "Task", element("Task.status", constraint=[rule])))
+    [fault] = validate(task(), profiles=[BASE + "p"], packages=(tmp_path / "0",))
+    assert "Never so, and so on," in fault.says()
+    assert len(fault.says()) < 300
+
+
+def test_a_package_of_another_release_or_without_snapshots_is_refused(judge, tmp_path):
+    judge(structure("p", "Task"), structure("bare", "Task"))
+    package = tmp_path / "0" / "package"
+    manifest = package / "package.json"
+    for versions, fits in ((["4.0.1"], True), (["5.0.0"], False), (["5.0.0", "4.0.0"], True), ([], False)):
+        manifest.write_text(json.dumps({"name": "p", "fhirVersions": versions}), "utf-8")
+        profiles.cache_clear()
+        if fits:
+            assert not validate(task(), profiles=[BASE + "p"], packages=(package.parent,))
+        else:
+            with pytest.raises(Misconfigured, match="profile.release"):
+                validate(task(), packages=(package.parent,))
+    manifest.unlink()
+    bare = {key: each for key, each in structure("bare", "Task").items() if key != "snapshot"}
+    (package / "1.json").write_text(json.dumps(bare), "utf-8")
+    profiles.cache_clear()
+    with pytest.raises(Misconfigured, match="profile.snapshot"):
+        validate(task(), profiles=[BASE + "bare"], packages=(package.parent,))
 
 
 def test_a_profile_that_nobody_knows_is_told_and_one_that_is_asked_for_is_refused(judge):

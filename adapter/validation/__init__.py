@@ -45,7 +45,7 @@ def validate(
     """
     applied = [RULES[name] for name in rules]
     known = known_profiles(release, packages)
-    unknown = [url for url in profiles if known.profile(url) is None]
+    unknown = [url for url in profiles if known.named(url) is None]
     if unknown:
         raise Invalid([Fault("profile.unknown", url, f"{release} profiles") for url in unknown])
     faults = Walk(known).resource(resource, profiles)

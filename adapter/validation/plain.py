@@ -115,18 +115,18 @@ def plain(known: Profiles, kind: str, urls: tuple[str, ...]) -> Plain | None:
     Raises:
         Misconfigured: a profile slices in a way that cannot be decided here (``profile.slicing``).
     """
-    profiles = [(url, found) for url in urls if (found := compiled(known, url))]
-    if len(profiles) < len(urls) or any(each.quick is None or each.resource != kind for _, each in profiles):
+    profiles = [found for url in urls if known.named(url) and (found := compiled(known, url))]
+    if len(profiles) < len(urls) or any(each.quick is None or each.resource != kind for each in profiles):
         return None
     builder = _Builder(known)
     functions = builder.functions
     try:
         root = builder.group(kind, ())
-        rules = [rule for _, each in profiles if (rule := rules_of(each.whole, functions, is_plain=True))]
+        rules = [rule for each in profiles if (rule := rules_of(each.whole, functions, is_plain=True))]
     except Unsayable:
         return None
     whole = {"allOf": [root, *rules], "$defs": builder.shapes | schema.primitives(known.base)}
-    rests = ((url, each.rest) for url, each in profiles if each.rest)
+    rests = ((each.url, each.rest) for each in profiles if each.rest)
     return Plain(functions.validator(whole), tuple(rests))
 
 

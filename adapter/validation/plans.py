@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from textwrap import shorten
 from typing import Any, Final
 
 from adapter.definitions import Constraint, Element, choice_name
@@ -19,16 +20,18 @@ from adapter.validation.fhirpath import Runs, runs
 from adapter.validation.own_invariants import OWN
 from adapter.validation.slicing import Belongs, belongs
 
+_LINE: Final = 240
 _UNSLICED: Final = Slicing((), "open", is_ordered=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One invariant."""
+    """One invariant; ``human`` says it in words, shortened to a line."""
 
     key: str
     severity: Severity
     holds: Runs
+    human: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,9 @@ class _Compiler:
         stated = {each.key for each in (*(base.constraints if base else ()), *(shape.constraints if shape else ()))}
         for each in node.constraints:
             if each.expression and each.key not in stated and not each.path.startswith(BASE):
-                yield Check(each.key, "error" if each.severity == "error" else "warning", self._runs(each))
+                severity: Severity = "error" if each.severity == "error" else "warning"
+                human = shorten(each.human, _LINE, placeholder=" …") or each.key
+                yield Check(each.key, severity, self._runs(each), human)
 
     def _runs(self, constraint: Constraint) -> Runs:
         own = OWN.get(constraint.key)

@@ -46,15 +46,18 @@ class Against:
         found = compiled(self.known, url)
         if found is None:
             return False
-        kind = value.get("resourceType", "") if isinstance(value, dict) else ""
-        if found.resource and kind != found.resource:
-            why = f"{found.resource} resourceType"
-            report(Fault("fhir.resource-type", where=self.written(place), why=why, profile=url))
+        named = value.get("resourceType") if isinstance(value, dict) else None
+        kind = named if isinstance(named, str) else ""
+        if found.resource != kind and found.resource not in self.known.base.lineage(kind):
+            why = f"{found.resource or 'data type'} resourceType"
+            report(Fault("profile.type", where=self.written(place), why=why, profile=found.url))
             return True
         asked = found.rest_of(value)
         if asked is None:
             return True
-        _Walk(self, url, value if kind else container, container, report).item(asked, Item(value, None, kind), place)
+        _Walk(self, found.url, value if kind else container, container, report).item(
+            asked, Item(value, None, kind), place
+        )
         return True
 
     def walk(self, asked: Plan, url: str, resource: Any, place: Place, report: Report) -> None:
@@ -151,10 +154,11 @@ class _Walk:
 
     def _check(self, check: Check, value: Any, place: Place, asked: Plan) -> None:
         held = check.holds(value, self.resource)
+        named = (("rule", check.human),)
         if held is None:
-            self._fault("profile.not-run", place, asked, check.key, "warning")
+            self._fault("profile.not-run", place, asked, check.key, "warning", named=named)
         elif not held:
-            self._fault("profile.invariant", place, asked, check.key, check.severity)
+            self._fault("profile.invariant", place, asked, check.key, check.severity, named=named)
 
     def _target(self, asked: Plan, value: Any, place: Place) -> None:
         """A reference whose target is here leads to one of the profiles; otherwise its type is all that can be told."""
@@ -193,13 +197,23 @@ class _Walk:
         within = self.container if is_inner or not (isinstance(value, dict) and "resourceType" in value) else value
         return self.against.conforms(value, url, within)
 
-    def _fault(self, code: str, place: Place, asked: Plan, rule: str, severity: Severity = "error") -> None:
+    def _fault(  # noqa: PLR0913  the parts of a fault
+        self,
+        code: str,
+        place: Place,
+        asked: Plan,
+        rule: str,
+        severity: Severity = "error",
+        *,
+        named: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         self.report(
             Fault(
                 code,
                 where=self.against.written(place),
                 why=f"{asked.id} {rule}",
                 severity=severity,
+                named=named,
                 profile=self.url,
             )
         )

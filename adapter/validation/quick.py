@@ -26,8 +26,12 @@ from adapter.validation.slicing import Json, pattern_schema
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A profile, ready to judge. ``resource``: the type of resource that it is for; empty for data types."""
+    """
+    A profile, ready to judge. ``url``: its canonical, as it is defined; ``resource``: the type of resource that it is for, empty for
+    data types.
+    """
 
+    url: str
     resource: str
     whole: Plan
     rest: Plan | None
@@ -38,7 +42,6 @@ class Compiled:
         return self.rest if self.quick is not None and self.quick.is_valid(value) else self.whole
 
 
-@cache
 def compiled(known: Profiles, url: str) -> Compiled | None:
     """
     The profile with this canonical, compiled; None if it is not known.
@@ -47,15 +50,21 @@ def compiled(known: Profiles, url: str) -> Compiled | None:
         Misconfigured: it slices in a way that cannot be decided here (``profile.slicing``).
     """
     profile = known.profile(url)
+    return None if profile is None else _compiled(known, profile.url)
+
+
+@cache
+def _compiled(known: Profiles, url: str) -> Compiled:
+    profile = known.profile(url)
     if profile is None:
-        return None
+        raise ValueError(f"{url} is not known")
     whole = plan(known, profile)
     functions = Functions()
     try:
         quick = functions.validator(rules_of(whole, functions))
     except Unsayable:
         quick = None
-    return Compiled(profile.type if profile.kind == "resource" else "", whole, _rest(whole), quick)
+    return Compiled(url, profile.type if profile.kind == "resource" else "", whole, _rest(whole), quick)
 
 
 NEVER: Final[Json] = {"not": {}}

@@ -269,15 +269,20 @@ class Walk:
         for url in dict.fromkeys([*asked, *_named(resource)]):
             if self._is_full:
                 return
-            if not self._against(scope.bundle).profile(url, resource, place, scope.container, self._report):
+            found = self.profiles.named(url)
+            if found is None:
                 self._unknown(url, scope.resource, place)
+            else:
+                self._against(scope.bundle).profile(found.url, resource, place, scope.container, self._report)
 
     def _unknown(self, url: str, kind: str, place: Place) -> None:
         """A profile that is not known. HL7's definition of a type asks no more of what is of that type, or is made from it."""
-        name = url.partition("|")[0].removeprefix(BASE) if url.startswith(BASE) else ""
-        if name in self.known.types or name in self.known.resource_names:
+        name, _, version = url.partition("|")
+        name = name.removeprefix(BASE) if url.startswith(BASE) else ""
+        known = name in self.known.types or name in self.known.resource_names
+        if known and version in ("", self.known.version):
             if name not in self.known.lineage(kind):
-                self._fault("fhir.resource-type", place, f"{name} resourceType", profile=f"{BASE}{name}")
+                self._fault("profile.type", place, f"{name} resourceType", profile=f"{BASE}{name}")
             return
         severity: Severity = "error" if url.startswith(CANONICAL) else "warning"
         self._fault("profile.unknown", (place, "meta"), f"{self.release} meta.profile", severity)
@@ -451,10 +456,13 @@ class Walk:
         return len(self.faults) >= MOST_FAULTS
 
 
-def _named(resource: dict[str, Any]) -> Iterator[str]:
-    for meta in objects(resource, "meta"):
-        listed = meta.get("profile")
-        yield from (url for url in listed if isinstance(url, str)) if isinstance(listed, list) else ()
+def _named(resource: dict[str, Any]) -> list[str]:
+    """The profiles that a resource names."""
+    return [url for meta in objects(resource, "meta") for url in _listed(meta.get("profile")) if isinstance(url, str)]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _is_inside_extension(place: Place) -> bool:
