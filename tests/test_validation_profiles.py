@@ -3,11 +3,12 @@
 import json
 
 import pytest
+from unhurried import walked
 
 from adapter.definitions import definitions
 from adapter.errors import Invalid, Misconfigured
 from adapter.profiles import EXTENSION, profiles
-from adapter.validation import errors, validate
+from adapter.validation import errors, plain, validate
 
 BASE = "https://example.org/StructureDefinition/"
 HL7 = "http://hl7.org/fhir/StructureDefinition/"
@@ -61,8 +62,12 @@ def task(**more):
 
 
 @pytest.fixture
-def judge(tmp_path):
-    """Writes definitions as a package; gives a function that tells ``(code, where)`` of what a resource lacks against one."""
+def judge(tmp_path, monkeypatch):
+    """
+    Writes definitions as a package; gives a function that tells ``(code, where)`` of what a resource lacks against one. With the
+    quick yes, from the first time that it can be asked for, the same is told as without.
+    """
+    monkeypatch.setattr(plain, "_OFTEN", 0)
     folders = iter(range(100))
 
     def make(*resources):
@@ -72,7 +77,9 @@ def judge(tmp_path):
             (folder / f"{number}.json").write_text(json.dumps(resource), "utf-8")
 
         def judged(resource, name="p", severity="error"):
-            found = validate(resource, profiles=[BASE + name] if name else [], packages=(folder.parent,))
+            asked = {"profiles": [BASE + name] if name else [], "packages": (folder.parent,)}
+            found = validate(resource, **asked)
+            assert set(found) == set(walked(resource, **asked))
             return {(fault.code, fault.where) for fault in found if fault.severity == severity}
 
         return judged

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -14,11 +13,11 @@ from fhir_generated import Maker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_validation import mutated
+from unhurried import walked
 
 from adapter.profiles import profiles
 from adapter.validation import plain, validate
-from adapter.validation import profiles as judging
-from adapter.validation.quick import Compiled, Unsayable, compiled
+from adapter.validation.quick import Unsayable, compiled
 from adapter.wire import json
 
 FOLDER = Path(__file__).parents[1] / "profiles" / "examples"
@@ -29,19 +28,6 @@ def examples(folder):
 
 
 EXAMPLES = {(release, name): made for release in ("R4", "R5") for name, made in examples(release.lower()).items()}
-
-
-def walked(monkeypatch, resource, release):
-    """As ``validate``, but every plan is walked whole."""
-
-    def whole(known, url):
-        found: Compiled | None = compiled(known, url)
-        return found and replace(found, quick=None)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(judging, "compiled", whole)
-        patched.setattr(plain, "often", lambda *_: None)
-        return validate(resource, release)
 
 
 @pytest.fixture(autouse=True)
@@ -130,13 +116,13 @@ def test_what_cannot_be_said_the_first_time_is_not_let_through_the_second():
     assert ("fhir.unknown-element", "Medication.ingredient[0].strength") in {(f.code, f.where) for f in found}
 
 
-def test_what_breaks_an_invariant_breaks_it_with_the_quick_yes_too(monkeypatch):
+def test_what_breaks_an_invariant_breaks_it_with_the_quick_yes_too():
     for resource in examples("invalid").values():
-        assert set(validate(resource)) == set(walked(monkeypatch, resource, "R4"))
+        assert set(validate(resource)) == set(walked(resource, "R4"))
 
 
 @pytest.mark.parametrize(("release", "name"), EXAMPLES)
-def test_with_the_quick_yes_the_same_faults_are_told(monkeypatch, release, name):
+def test_with_the_quick_yes_the_same_faults_are_told(release, name):
     @settings(max_examples=15)
     @given(st.integers(0, 2**32))
     def same(seed):
@@ -145,7 +131,7 @@ def test_with_the_quick_yes_the_same_faults_are_told(monkeypatch, release, name)
         for _ in range(3):
             resource = mutated(resource, random)
             if isinstance(resource, dict):
-                assert set(validate(resource, release)) == set(walked(monkeypatch, resource, release))
+                assert set(validate(resource, release)) == set(walked(resource, release))
 
     same()
 
@@ -161,10 +147,10 @@ BUNDLED = ("koord-intervention", "koord-offer", "koord-goal", "koord-organizatio
 
 
 @pytest.mark.parametrize("release", ["R4", "R5"])
-def test_a_bundle_of_one_server_is_plain_besides_its_resources(monkeypatch, release):
+def test_a_bundle_of_one_server_is_plain_besides_its_resources(release):
     made = bundled(release, *BUNDLED)
     assert plain.plain(profiles(release), "Bundle", ()).says_yes(made)
-    assert validate(made, release) == walked(monkeypatch, made, release)
+    assert validate(made, release) == walked(made, release)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +169,9 @@ def test_a_bundle_of_one_server_is_plain_besides_its_resources(monkeypatch, rele
     ],
 )
 @pytest.mark.parametrize("release", ["R4", "R5"])
-def test_of_a_wrong_bundle_the_same_is_told(monkeypatch, release, changes):
+def test_of_a_wrong_bundle_the_same_is_told(release, changes):
     made = bundled(release, *BUNDLED) | changes
-    assert set(validate(made, release)) == set(walked(monkeypatch, made, release))
+    assert set(validate(made, release)) == set(walked(made, release))
 
 
 @pytest.mark.parametrize(
@@ -205,14 +191,14 @@ def test_of_a_wrong_bundle_the_same_is_told(monkeypatch, release, changes):
     ],
 )
 @pytest.mark.parametrize("release", ["R4", "R5"])
-def test_of_a_wrong_entry_the_same_is_told(monkeypatch, release, changes):
+def test_of_a_wrong_entry_the_same_is_told(release, changes):
     made = bundled(release, *BUNDLED)
     made["entry"][0] = {name: each for name, each in (made["entry"][0] | changes).items() if each is not None}
-    assert set(validate(made, release)) == set(walked(monkeypatch, made, release))
+    assert set(validate(made, release)) == set(walked(made, release))
 
 
 @pytest.mark.parametrize("release", ["R4", "R5"])
-def test_of_mutated_bundles_the_same_is_told(monkeypatch, release):
+def test_of_mutated_bundles_the_same_is_told(release):
     @settings(max_examples=60)
     @given(st.integers(0, 2**32))
     def same(seed):
@@ -221,17 +207,17 @@ def test_of_mutated_bundles_the_same_is_told(monkeypatch, release):
         for _ in range(3):
             made = mutated(made, random)
             if isinstance(made, dict):
-                assert set(validate(made, release)) == set(walked(monkeypatch, made, release))
+                assert set(validate(made, release)) == set(walked(made, release))
 
     same()
 
 
 @pytest.mark.parametrize("name", sorted({made["resourceType"] for made in EXAMPLES.values()}))
-def test_of_generated_resources_the_same_is_told_too(monkeypatch, name):
+def test_of_generated_resources_the_same_is_told_too(name):
     @settings(max_examples=15)
     @given(st.integers(0, 2**32), st.sampled_from([0.02, 0.1, 0.3]))
     def same(seed, richness):
         resource = Maker(seed, richness, companions=False).resource(name)
-        assert set(validate(resource)) == set(walked(monkeypatch, resource, "R4"))
+        assert set(validate(resource)) == set(walked(resource, "R4"))
 
     same()
