@@ -19,6 +19,8 @@ Severity = Literal["error", "warning", "information"]
 Language = Literal["sv", "en"]
 
 _MESSAGES: Final = Path(__file__).parent / "messages"
+MOST_FAULTS: Final = 1_000
+"""Told of one input by what reads or validates it; more are read by no one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Fault:
     ``profile`` is the canonical of the profile whose rule it is; empty for FHIR's own rules. ``pointer`` leads to the place in
     the JSON document (RFC 6901; ``""`` is all of it), to what is there of the way if the place is missing.
     ``named`` fills the places of the sentence: names of elements, limits, codes from our own tables. No personal data.
+    ``nth`` is for a JSON property whose name nobody knows and which may be personal: its number (from 0) in the object at ``where``.
     """
 
     code: str
@@ -58,6 +61,7 @@ class Fault:
     named: tuple[tuple[str, str], ...] = ()
     profile: str = ""
     pointer: str | None = None
+    nth: int | None = None
 
     @property
     def entry(self) -> Entry:
@@ -165,6 +169,11 @@ def codes() -> list[str]:
 @cache
 def _area(area: str) -> dict[str, Any]:
     return tomllib.loads((_MESSAGES / f"{area}.toml").read_text("utf-8"))
+
+
+def more(where: str = "", limit: int = MOST_FAULTS) -> Fault:
+    """There may be more faults at this place than are told."""
+    return Fault("fhir.more", where, "limit of this adapter", severity="information", named=(("limit", str(limit)),))
 
 
 def _fill(sentence: str, named: tuple[tuple[str, str], ...]) -> str:

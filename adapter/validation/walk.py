@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, Final, Literal
 
 from adapter.definitions import Constraint, Definitions, Element, Release, Shape, definitions
-from adapter.errors import Fault, Severity
+from adapter.errors import MOST_FAULTS, Fault, Severity, more
 from adapter.profiles import BASE, CANONICAL, Profiles
 from adapter.validation import extensions, plain, structure
 from adapter.validation.bindings import Bound
@@ -34,11 +34,6 @@ _LITERAL: Final = re.compile(
 )
 _CONDITIONAL: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?\S+")
 _REFERENCES: Final = ("Reference", "CodeableReference")
-MOST_FAULTS: Final = 1_000
-"""Found on one walk; more are read by no one."""
-_MORE: Final = Fault(
-    "fhir.more", why="limit of this adapter", severity="information", named=(("limit", str(MOST_FAULTS)),)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +203,7 @@ class Walk:
         that it is held to besides those that it names.
         """
         self._resource(resource, (None, self._type(resource)), within=None, bundle=None, asked=asked)
-        return [*self.faults, _MORE] if self._is_full else self.faults
+        return [*self.faults, more()] if self._is_full else self.faults
 
     def _type(self, resource: Any) -> str:
         name = resource.get("resourceType") if isinstance(resource, dict) else None
