@@ -9,6 +9,7 @@ from adapter.definitions import definitions
 from adapter.errors import Invalid, Misconfigured
 from adapter.profiles import EXTENSION, profiles
 from adapter.validation import errors, plain, validate
+from adapter.validation.quick import compiled
 
 BASE = "https://example.org/StructureDefinition/"
 HL7 = "http://hl7.org/fhir/StructureDefinition/"
@@ -61,12 +62,28 @@ def task(**more):
     return {"resourceType": "Task", "status": "requested", "intent": "order"} | more
 
 
+class Judge:
+    """Tells ``(code, where)`` of what a resource lacks against a profile of a package: the same with the quick yes as without."""
+
+    def __init__(self, package):
+        self.package = package
+
+    def __call__(self, resource, name="p", severity="error"):
+        asked = {"profiles": [BASE + name] if name else [], "packages": (self.package,)}
+        found = validate(resource, **asked)
+        assert set(found) == set(walked(resource, **asked))
+        return {(fault.code, fault.where) for fault in found if fault.severity == severity}
+
+    def quickly(self, resource, name="p"):
+        """The quick yes of the profile, and the one of plain resources that are held to it, say yes."""
+        known, url = profiles("R4", (self.package,)), BASE + name
+        quick, whole = compiled(known, url).quick, plain.plain(known, resource["resourceType"], (url,))
+        return quick is not None and quick.is_valid(resource) and whole is not None and whole.says_yes(resource)
+
+
 @pytest.fixture
 def judge(tmp_path, monkeypatch):
-    """
-    Writes definitions as a package; gives a function that tells ``(code, where)`` of what a resource lacks against one. With the
-    quick yes, from the first time that it can be asked for, the same is told as without.
-    """
+    """Writes definitions as a package, and gives its judge; the quick yes is made when it is first asked for."""
     monkeypatch.setattr(plain, "_OFTEN", 0)
     folders = iter(range(100))
 
@@ -76,13 +93,7 @@ def judge(tmp_path, monkeypatch):
         for number, resource in enumerate(resources):
             (folder / f"{number}.json").write_text(json.dumps(resource), "utf-8")
 
-        def judged(resource, name="p", severity="error"):
-            asked = {"profiles": [BASE + name] if name else [], "packages": (folder.parent,)}
-            found = validate(resource, **asked)
-            assert set(found) == set(walked(resource, **asked))
-            return {(fault.code, fault.where) for fault in found if fault.severity == severity}
-
-        return judged
+        return Judge(folder.parent)
 
     return make
 
@@ -225,6 +236,113 @@ def test_slices_are_told_by_a_required_binding(judge):
     )  # fmt: skip
     assert told(task(input=inputs("a", "c"))) == set()
     assert told(task(input=inputs("a", "b"))) == {("fhir.too-many", "Task.input")}
+
+
+def by(*discriminators, rules="open", ordered=False):
+    """A slicing, by ``(type, path)`` pairs."""
+    named = [{"type": kind, "path": path} for kind, path in discriminators]
+    return {"slicing": {"discriminator": named, "rules": rules, "ordered": ordered}}
+
+
+def concept(*codes, system="urn:s"):
+    return {"coding": [{"system": system, "code": code} for code in codes]}
+
+
+def test_an_item_belongs_to_a_slice_that_all_discriminators_tell(judge):
+    told = judge(
+        structure(
+            "p", "Task", element("Task.input", **by(("value", "type.coding.code"), ("value", "type.coding.system"))),
+            element("Task.input:a", 1, 1), element("Task.input:a.type", patternCodeableConcept=concept("a")),
+        )
+    )  # fmt: skip
+    assert told(task(input=inputs("a", "b"))) == set()
+    assert told.quickly(task(input=inputs("a", "b")))
+    for other in (concept("b"), concept("a", system="urn:t")):
+        assert told(task(input=[{"type": other, "valueString": "x"}])) == {("fhir.missing", "Task.input")}
+
+
+def test_an_item_belongs_to_the_first_slice_that_takes_it(judge):
+    told = judge(
+        structure(
+            "p", "Task", element("Task.input", **by(("value", "type.coding.code"))),
+            element("Task.input:a", 0, 1), element("Task.input:a.type", patternCodeableConcept=concept("a")),
+            element("Task.input:b", 1, 1), element("Task.input:b.type", patternCodeableConcept=concept("b")),
+            element("Task.input:b.value[x]", type=[{"code": "string"}]),
+        )
+    )  # fmt: skip
+    both = {"type": concept("a", "b"), "valueBoolean": True}
+    assert told(task(input=[both])) == {("fhir.missing", "Task.input")}
+    assert told(task(input=[both, *inputs("b")])) == set()
+    assert told.quickly(task(input=[both, *inputs("b")]))
+
+
+def test_slices_are_told_by_what_an_extension_says(judge):
+    url = "https://elsewhere.example/e"
+    told = judge(
+        structure("e", "Extension", element("Extension.url", fixedUri=url)) | {"url": url, "kind": "complex-type"},
+        structure(
+            "p", "Task", element("Task.note", **by(("value", f"extension('{url}').value"))),
+            element("Task.note:a", 1, 1), element("Task.note:a.extension", **by(("value", "url"))),
+            element("Task.note:a.extension:e", 1, 1, type=[{"code": "Extension", "profile": [url]}]),
+            element("Task.note:a.extension:e.value[x]", fixedString="a"),
+        ),
+    )  # fmt: skip
+
+    def note(value, of=url):
+        return {
+            "text": "x",
+            "extension": ["x", {"url": "urn:u", "valueString": "a"}, {"url": of, "valueString": value}],
+        }
+
+    assert ("fhir.missing", "Task.note") not in told(task(note=[note("a"), {"text": "y"}]))
+    for other in (note("b"), note("a", "urn:u"), {"text": "a"}):
+        assert ("fhir.missing", "Task.note") in told(task(note=[other]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "target"),
+    [
+        ("type", "resolve()", HL7 + "Patient"),
+        ("type", "resolve()", BASE + "active"),
+        ("profile", "resolve()", HL7 + "Patient"),
+        ("profile", "resolve()", BASE + "active"),
+        ("value", "resolve().active", BASE + "active"),
+    ],
+)
+def test_slices_are_told_by_what_a_reference_leads_to(judge, kind, path, target):
+    told = judge(
+        structure(
+            "p", "Task", element("Task.basedOn", **by((kind, path))), element("Task.basedOn:a", 1, 1, type=[{"code": "Reference", "targetProfile": [target]}]),
+        ),
+        structure("active", "Patient", element("Patient.active", 1, 1, fixedBoolean=True)),
+    )  # fmt: skip
+    group = {"resourceType": "Group", "id": "g", "type": "person", "actual": True, "active": True}
+    resource = task(basedOn=[{"reference": "#g"}, {"reference": "#p"}], contained=[group, PATIENT | {"id": "p"}])
+    missing = ("fhir.missing", "Task.basedOn")
+    assert missing not in told(resource)
+    assert missing in told(task(basedOn=[{"reference": "#x"}, {"reference": "Patient/1"}, {"display": "x"}]))
+
+
+@pytest.mark.parametrize(
+    ("discriminator", "path", "given"),
+    [
+        ("exists", "resource.value", {"valueString": "x"}),
+        ("exists", "resource.value", {"valueBoolean": False}),
+        ("exists", "resource.note.time", {"note": [{"text": "x"}, {"text": "x", "time": "2026"}]}),
+    ],
+)
+def test_slices_are_told_by_whether_a_choice_or_something_in_a_list_is_there(judge, discriminator, path, given):
+    name = path.replace("value", "value[x]")
+    told = judge(
+        structure(
+            "p", "Bundle", element("Bundle.entry", **by((discriminator, path))),
+            element("Bundle.entry:with", 1, 1), element("Bundle.entry:with.resource", type=[{"code": "Observation"}]), element(f"Bundle.entry:with.{name}", 1, 1),
+        )
+    )  # fmt: skip
+    bare = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}, "basedOn": [{"display": "x"}]}
+    missing = ("fhir.missing", "Bundle.entry")
+    assert missing not in told(bundle(("urn:uuid:1", bare), ("urn:uuid:2", bare | given)))
+    assert missing in told(bundle(("urn:uuid:1", bare), ("urn:uuid:2", bare)))
 
 
 def bundle(*entries):

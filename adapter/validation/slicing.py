@@ -293,8 +293,15 @@ def _by_profile(known: Profiles, part: Node, steps: tuple[str, ...]) -> Belongs:
     if not urls:
         raise Misconfigured(Fault("profile.slicing", part.id, "no profile"))
     return Belongs(
-        lambda item, around: any(around.conforms(value, url) for value in _values(item, steps, around) for url in urls)
+        lambda item, around: any(_is(value, url, around) for value in _values(item, steps, around) for url in urls)
     )
+
+
+def _is(value: Any, url: str, around: Surroundings) -> bool:
+    """A value conforms to a profile, or is a resource of the type whose bare name stands for HL7's own definition."""
+    if "/" in url:
+        return around.conforms(value, url)
+    return isinstance(value, dict) and value.get("resourceType") == url
 
 
 def _by_existence(known: Profiles, part: Node, steps: tuple[str, ...]) -> Belongs:
