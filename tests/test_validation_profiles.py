@@ -634,6 +634,55 @@ def test_a_value_set_whose_codes_cannot_be_told_is_said_and_refuses_nothing(judg
     assert told(coded("urn:s", "a"), severity="warning") == {("fhir.value-set-unknown", "Task.code")}
 
 
+A, B = {"text": "a"}, {"text": "b"}
+KIND = {"type": {"text": "t"}}
+ABSENT = {"extension": [{"url": HL7 + "data-absent-reason", "valueCode": "unknown"}]}
+REQUIRED = {"strength": "required", "valueSet": "https://example.org/ValueSet/ab"}
+BY_CODE = by(("value", "type.coding.code"))
+TYPE_A = element("Task.input:a.type", patternCodeableConcept=concept("a"))
+TYPE_B = element("Task.input:b.type", patternCodeableConcept=concept("b"))
+ASKED = {
+    "a text": ([element("Task.description", 1, 1)], task(description="x"), [task(), task(description=None), task(description=["x"]), task(description=[])]),
+    "no text": ([element("Task.description", 0, 0)], task(), [task(description="x"), task(_description=ABSENT)]),
+    "two or more": ([element("Task.note", 2, None)], task(note=[A, B]), [task(), task(note=[A]), task(note=[]), task(note=A), task(note=None)]),
+    "one or more": ([element("Task.note", 1, None)], task(note=[A]), [task(), task(note=[]), task(note=A), task(note=None)]),
+    "two at most": ([element("Task.note", 0, 2)], task(note=[A, B]), [task(note=[A, B, A]), task(note=[A, B, A, B])]),
+    "no list": ([element("Task.note", 0, 0)], task(description="x"), [task(note=[A])]),
+    "a fixed text": ([element("Task.intent", fixedCode="order")], task(), [task(intent="plan"), task(intent=["order"])]),
+    "a fixed object": ([element("Task.code", fixedCodeableConcept=A)], task(code=A), [task(code=B), task(code=A | {"id": "x"}), task(code="a")]),
+    "a pattern": ([element("Task.code", patternCodeableConcept=concept("a", "b"))], task(code=concept("b", "c", "a")), [task(code=concept("a")), task(code=A), task(code="a"), task(code={"coding": "a"})]),
+    "a pattern of items": ([element("Task.performerType", patternCodeableConcept=A)], task(performerType=[A, A]), [task(performerType=[A, B]), task(performerType=A)]),
+    "one of two types": ([element("Task.input.value[x]", 1, 1, type=[{"code": "string"}, {"code": "Period"}])], task(input=[KIND | {"valueString": "x"}, KIND | {"valuePeriod": {"start": "2026"}}]), [task(input=[KIND | {"valueBoolean": True}]), task(input=[KIND | {"valueTime": "10:00:00"}])]),
+    "one type": ([element("Task.input.value[x]", 1, 1, type=[{"code": "string"}])], task(input=[KIND | {"valueString": "x"}]), [task(input=[KIND | {"valueBoolean": True}]), task(input=[KIND])]),
+    "a choice that must be there": ([element("Patient.deceased[x]", 1, 1)], {"resourceType": "Patient", "deceasedDateTime": "2026"}, [{"resourceType": "Patient", "gender": "other"}, {"resourceType": "Patient", "deceasedBoolean": []}]),
+    "a choice that may not be there": ([element("Patient.multipleBirth[x]", 0, 0)], {"resourceType": "Patient", "gender": "other"}, [{"resourceType": "Patient", "multipleBirthBoolean": False}, {"resourceType": "Patient", "multipleBirthInteger": 1}, {"resourceType": "Patient", "_multipleBirthInteger": ABSENT}]),
+    "something inside something": ([element("Task.restriction.period.start", 1, 1)], task(restriction={"period": {"start": "2026"}}), [task(restriction={"period": {"end": "2026"}})]),
+    "inside what is not there": ([element("Task.restriction.period.start", 1, 1)], task(restriction={"repetitions": 1}), [task(restriction={"period": {"end": "2026"}})]),
+    "inside each item": ([element("Task.note.time", 1, 1)], task(note=[A | {"time": "2026-01-01T10:00:00Z"}]), [task(note=[A | {"time": "2026-01-01T10:00:00Z"}, B]), task(note=[A])]),
+    "a code of a set": ([element("Task.code", binding=REQUIRED)], task(code=concept("a", "b")), [task(code=concept("c")), task(code=concept("a", system="urn:t")), task(code=A), task(code=[concept("a")]), task(code="a"), task(code={"coding": ["a"]}), task(code={"coding": []})]),
+    "a coding of a set": ([element("Task.input.value[x]", type=[{"code": "Coding"}], binding=REQUIRED)], task(input=[KIND | {"valueCoding": concept("a")["coding"][0]}]), [task(input=[KIND | {"valueCoding": {"system": "urn:t", "code": "a"}}]), task(input=[KIND | {"valueCoding": {"code": "a"}}]), task(input=[KIND | {"valueCoding": {"system": "urn:s"}}])]),
+    "a bare code of a set": ([element("Task.input.value[x]", type=[{"code": "code"}], binding=REQUIRED)], task(input=[KIND | {"valueCode": "a"}]), [task(input=[KIND | {"valueCode": "c"}]), task(input=[KIND | {"valueCode": True}])]),
+    "a reference to a type": ([element("Task.for", type=[{"code": "Reference", "targetProfile": [HL7 + "Patient"]}])], task(**{"for": {"reference": "Patient/1"}}), [task(**{"for": {"reference": "Group/1"}}), task(**{"for": {"reference": "https://a.example/Group/1"}})]),
+    "a reference to one of two types": ([element("Task.for", type=[{"code": "Reference", "targetProfile": [HL7 + "Patient", HL7 + "Group"]}])], task(**{"for": {"reference": "Group/1"}}), [task(**{"for": {"reference": "Device/1"}})]),
+    "a slice that must be there": ([element("Task.input", **BY_CODE), element("Task.input:a", 1, None), TYPE_A], task(input=inputs("b", "a", "a")), [task(), task(input=inputs("b")), task(input=[]), task(input={}), task(input=[{"type": "a", "valueString": "x"}]), task(input=[{"type": {"coding": ["a"]}, "valueString": "x"}])]),
+    "a slice that may be there once": ([element("Task.input", **BY_CODE), element("Task.input:a", 0, 1), TYPE_A], task(input=inputs("b", "a", "b")), [task(input=inputs("a", "b", "a"))]),
+    "a slice that may not be there": ([element("Task.input", **BY_CODE), element("Task.input:a", 0, 0), TYPE_A], task(input=inputs("b")), [task(input=inputs("a"))]),
+    "two of a slice": ([element("Task.input", **BY_CODE), element("Task.input:a", 2, 2), TYPE_A], task(input=inputs("a", "b", "a")), [task(input=inputs("a")), task(input=inputs("a", "a", "a"))]),
+    "no more than the slices": ([element("Task.input", **by(("value", "type.coding.code"), rules="closed")), element("Task.input:a", 0, None), TYPE_A, element("Task.input:b", 0, None), TYPE_B], task(input=inputs("b", "a", "b")), [task(input=inputs("a", "c")), task(input=inputs("c"))]),
+    "something inside a slice": ([element("Task.input", **BY_CODE), element("Task.input:a", 0, None), TYPE_A, element("Task.input:a.value[x]", 1, 1, type=[{"code": "string"}]), element("Task.input:b", 0, None), TYPE_B, element("Task.input:b.value[x]", 1, 1, type=[{"code": "boolean"}])], task(input=[*inputs("a", "c"), {"type": concept("b"), "valueBoolean": True}]), [task(input=[{"type": concept("a"), "valueBoolean": True}]), task(input=inputs("b"))]),
+    "slices by two slicings": ([element("Task.input", **BY_CODE), element("Task.input:a", 1, 1), TYPE_A, element("Task.output", **BY_CODE), element("Task.output:a", 1, 1), element("Task.output:a.type", patternCodeableConcept=concept("a"))], task(input=inputs("a"), output=inputs("a")), [task(input=inputs("a")), task(output=inputs("a")), task(input=inputs("a"), output=inputs("b"))]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("elements", "right", "wrong"), ASKED.values(), ids=ASKED)
+def test_what_keeps_to_a_profile_is_answered_at_once_and_what_does_not_is_told(judge, elements, right, wrong):
+    told = judge(value_set("ab", ("urn:s", ["a", "b"])), structure("p", right["resourceType"], *elements))
+    assert told(right) == set()
+    assert told.quickly(right)
+    for each in wrong:
+        assert told(each)
+
+
 def constrained(expression, severity="error"):
     constraint = {"key": "x-1", "severity": severity, "human": "x", "expression": expression, "source": BASE + "p"}
     found = structure("p", "Task")

@@ -100,6 +100,29 @@ def test_what_is_unusual_or_wrong_is_not_plain(changes):
     assert found is None or not found.says_yes(made)
 
 
+INPUTS = {
+    "valueBoolean": False,
+    "valueCode": "a",
+    "valueCodeableConcept": {"text": "a"},
+    "valueCoding": {"system": "urn:s", "code": "a"},
+    "valueDate": "2026-02",
+    "valueDateTime": "2026-02-28T10:00:00+01:00",
+    "valueIdentifier": {"system": "urn:s", "value": "a"},
+    "valueMarkdown": "*a*",
+    "valuePeriod": {"start": "2026-02-01", "end": "2026-02-02"},
+    "valueQuantity": {"value": Decimal("1.50"), "unit": "h", "system": "http://unitsofmeasure.org", "code": "h"},
+    "valueReference": {"reference": "Patient/1"},
+    "valueString": "a",
+    "valueUri": "urn:oid:1.2.3",
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_a_choice_of_a_usual_type_is_plain(name):
+    made = EXAMPLES["R4", "koord-intervention"] | {"input": [{"type": {"text": "a"}, name: INPUTS[name]}]}
+    assert plain_of("R4", made).says_yes(made)
+
+
 @pytest.mark.parametrize("kind", sorted(profiles("R4").base.resource_types))
 @pytest.mark.parametrize("release", ["R4", "R5"])
 def test_a_shape_that_cannot_be_said_lets_nothing_pass_wherever_it_stands_again(release, kind):
