@@ -18,7 +18,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from adapter.errors import Fault, codes
-from adapter.tables import CANONICAL, CodeTable, load
+from adapter.tables import CANONICAL, CodeTable, code_tables
 from adapter.transport.outcome import FAULT_SYSTEM, operation_outcome
 
 Json = dict[str, Any]
@@ -50,7 +50,7 @@ def resources(release: str) -> dict[str, Json]:
 
 def _tables(release: str) -> dict[str, CodeTable]:
     """The code tables of a release: where R5 has its own (``<table>-r5``), that stands for the table."""
-    tables = dict(load().codes)
+    tables = dict(code_tables())
     for name in [name for name in tables if name.endswith(_IN_R5)]:
         own = tables.pop(name)
         if release == "r5":

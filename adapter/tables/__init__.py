@@ -11,6 +11,7 @@ together with the ``[]`` of the field; ``:name`` is a slice, ``extension:name`` 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path as File
 
@@ -21,7 +22,19 @@ from adapter.tables.model import CodeTable, Path, Row, Step, Table, Tables
 from adapter.tables.pages import pages
 from adapter.tables.reading import Loader
 
-__all__ = ["CANONICAL", "EXTENSION", "CodeTable", "Path", "Row", "Step", "Table", "Tables", "load", "pages"]
+__all__ = [
+    "CANONICAL",
+    "EXTENSION",
+    "CodeTable",
+    "Path",
+    "Row",
+    "Step",
+    "Table",
+    "Tables",
+    "code_tables",
+    "load",
+    "pages",
+]
 
 
 @cache
@@ -36,3 +49,13 @@ def load(release: Release = "R4", overlays: tuple[File, ...] = (), root: File | 
         Misconfigured: every fault found, each with file and row.
     """
     return Loader(definitions(release), root or folder("mappings"), overlays).load()
+
+
+def code_tables() -> Mapping[str, CodeTable]:
+    """
+    The shipped code tables alone, by name: what is published is made from them, so they are not held to it.
+
+    Raises:
+        Misconfigured: codes and values do not pair, or a code has no source.
+    """
+    return Loader(definitions(), folder("mappings"), ()).code_tables()

@@ -1,131 +1,263 @@
-"""A table against the profiles that its resources say they follow: every path, every code, and what a profile requires."""
+"""
+Tables against the profiles that their resources say they follow.
+
+What the rows write together is laid beside the snapshot, once for each code that they can write: every path, type, code,
+constant and system is held to the element and to each slice that it stands in, and to FHIR's own where the snapshot goes no
+deeper. What a profile requires beyond FHIR, some row writes for everyone; what it names, some row writes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-from adapter.definitions import Codes
+from adapter.definitions import Binding, Element, Type
 from adapter.domain import Category
 from adapter.errors import Fault
-from adapter.profiles import EXTENSION, Node, Profile, Profiles
+from adapter.profiles import CANONICAL, EXTENSION, Node, Profile, Profiles
 from adapter.tables.model import CodeTable, Path, Role, Row, Step, Table
-from adapter.validation.bindings import fits
-from adapter.validation.slicing import contains
+from adapter.tables.sample import ANY, CODED, Sample, Written, places, samples
+from adapter.validation.bindings import Bound
+from adapter.validation.slicing import Item, Surroundings, belongs, contains
+
+_ALONE: Final = Surroundings(lambda _: None, lambda *_: False)
+"""A sample has nobody around it."""
 
 
-def faults(table: Table, known: Profiles) -> Iterator[Fault]:
-    """All that a table would write against a profile, and what a profile requires beyond FHIR that no row always writes."""
-    for role in table.roles:
-        for url in _urls(table, role):
-            profile = known.profile(url)
-            if profile is None:
-                yield _fault(table, role.name, "no such profile", url)
-            else:
-                yield from _Conformity(table, role, profile, known).faults()
+@dataclass
+class _Named:
+    """The slices of a profile whose element a table writes, and those among them that something written stands in."""
+
+    slices: dict[str, Node] = field(default_factory=dict)
+    reached: set[str] = field(default_factory=set)
 
 
-def _urls(table: Table, role: Role) -> Iterator[str]:
+def faults(tables: Sequence[Table], known: Profiles, *, has_overlay: bool) -> Iterator[Fault]:
+    """
+    All that tables would write against a profile, or not write that it names. ``has_overlay``: a region's own codes stand beside
+    the slices that are told by ours, and need not be in a value set that may be extended.
+    """
+    parties = {table.name: table.focus for table in tables}
+    named: dict[str, _Named] = {}
+    for table in tables:
+        for role in table.roles:
+            for member in _members(table, role):
+                url = role.profile_of({role.profile_field: member})
+                profile = known.profile(url)
+                if profile is None:
+                    yield _fault(table.name, role.name, "no such profile", url)
+                elif profile.type != role.name:
+                    yield _fault(table.name, role.name, f"the profile is one of {profile.type}", url)
+                else:
+                    seen = named.setdefault(url, _Named())
+                    yield from _Conformity(table, profile, known, parties, seen, has_overlay).faults(role, member)
+    for url, seen in named.items():
+        for place in sorted(seen.slices.keys() - seen.reached):
+            if seen.slices[place].min > 0 or not has_overlay:
+                yield _fault(
+                    "", place, "the profile names this slice, and nothing that the rows write stands in it", url
+                )
+
+
+def unpublished(tables: Iterable[CodeTable], known: Profiles) -> Iterator[Fault]:
+    """The code tables of our own systems, also those that no row writes, with codes that are not in them."""
+    for table in tables:
+        system = table.systems[0]
+        if system.startswith(CANONICAL) and not {*table.keys.values()} <= (known.system(system) or frozenset()):
+            yield _fault(f"codes/{table.name}.toml", "", "a code is not in its code system", system)
+
+
+def _members(table: Table, role: Role) -> Iterable[str]:
+    """The values of the field that the profile depends on; one empty one if it depends on none."""
     kind = table.model.model_fields[role.profile_field].annotation if role.profile_field else None
-    members = kind if isinstance(kind, type) and issubclass(kind, StrEnum) else ()
-    for member in members or ("",):
-        yield role.profile_of({role.profile_field: member})
+    return tuple(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else ("",)
 
 
-def _fault(table: Table, where: str, why: str, url: str) -> Fault:
-    return Fault("mapping.profile", f"{table.name} {where}", f"{why}: {url.removeprefix(EXTENSION)}", profile=url)
+def _fault(table: str, where: str, why: str, url: str) -> Fault:
+    return Fault("mapping.profile", f"{table} {where}".strip(), f"{why}: {url.removeprefix(EXTENSION)}", profile=url)
 
 
 class _Conformity:
-    def __init__(self, table: Table, role: Role, profile: Profile, known: Profiles) -> None:
-        self.table, self.role, self.profile, self.known = table, role, profile, known
+    """One table against one profile of a resource that it makes."""
 
-    def faults(self) -> Iterator[Fault]:
-        for row in self.table.rows:
-            for path, codes in [(row.path, row.codes), *((also.path, also.codes) for also in row.also)]:
-                if path.role == self.role.name:
-                    yield from self._row(row, path, codes)
+    def __init__(  # noqa: PLR0913, PLR0917  what it compares, and where it notes what it saw
+        self,
+        table: Table,
+        profile: Profile,
+        known: Profiles,
+        parties: Mapping[str, str],
+        seen: _Named,
+        has_overlay: bool,  # noqa: FBT001  as in faults
+    ) -> None:
+        self.table, self.profile, self.known, self.parties, self.seen = table, profile, known, parties, seen
+        self.has_all = not has_overlay
+        self.found: dict[Fault, None] = {}
+        self.inside: dict[int, tuple[Node, ...]] = {}
+        self.tests: dict[int, Callable[[Item, Surroundings], bool]] = {}
+
+    def faults(self, role: Role, member: str) -> Iterable[Fault]:
+        for number, sample in enumerate(samples(self.table, role, member)):
+            self.inside = {}
+            for written in sample.written:
+                if number == 0 or written.codes:  # only codes differ between the samples
+                    self._written(sample, written)
+        self._requirements(role)
+        return self.found
+
+    def _requirements(self, role: Role) -> None:
         always = {
-            step for row in self.table.rows if row.category is Category.ADMINISTRATIVE for step in self._first(row)
+            path.steps[0].element.choice or path.steps[0].name
+            for row in self.table.rows
+            if row.category is Category.ADMINISTRATIVE
+            for path, _ in places(row)
+            if path.role == role.name
         }
         for name, node in self.profile.root.children.items():
             base = self.known.base.element(node.path)
             if node.min > (base.min if base else 0) and name not in always:
-                yield self._fault(node.path, "the profile requires it, and no row writes it for everyone")
+                self._note(node.path, "the profile requires it, and no row writes it for everyone")
 
-    def _first(self, row: Row) -> Iterator[str]:
-        for path in (row.path, *(also.path for also in row.also)):
-            if path.role == self.role.name:
-                yield path.steps[0].element.choice or path.steps[0].name
+    def _written(self, sample: Sample, written: Written) -> None:
+        path = written.path
+        nodes: tuple[Node, ...] = (self.profile.root,)
+        for step in path.steps[:-1]:
+            if step.slot not in self.inside:
+                self.inside[step.slot] = self._item(path, nodes, step, sample.items[step.slot])
+            nodes = self.inside[step.slot]
+        leaf = path.steps[-1]
+        nodes = self._below(path, nodes, leaf, written.value)
+        self._form(written.row, path, nodes)
+        self._value(path, nodes, leaf.element, written.value)
+        if written.codes and leaf.element.type not in CODED:
+            self._plain(path, nodes, written.codes)
 
-    def _row(self, row: Row, path: Path, codes: CodeTable | None) -> Iterator[Fault]:
-        node: Node | None = self.profile.root
-        for step in path.steps:
-            found = self._below(node, step) if node else None
-            if isinstance(found, str):
-                yield self._fault(path.text, found)
-                return
-            node = found
-        if node is not None:
-            yield from self._leaf(row, path, codes, node)
+    def _plain(self, path: Path, nodes: Sequence[Node], table: CodeTable) -> None:
+        """Codes that are written without their system are those of the value set's; those that are addresses have none."""
+        bindings = [path.leaf.binding, *[node.binding for node in nodes]]
+        named = [each.value_set for each in bindings if each and each.strength == "required"]
+        allowed = [codes for each in named if (codes := self.known.codes(each)) and not codes.patterns]
+        systems = {system for each in allowed for system in each.by_system} or {""}
+        if table.systems[0] not in systems:
+            self._note(path.text, f"the table {table.name} has not the system whose codes stand here")
 
-    def _below(self, node: Node, step: Step) -> Node | str | None:
-        """The snapshot's element that a step leads to, None where the snapshot goes no deeper, or what is wrong."""
-        if not node.children:
-            return None
-        child = node.children.get(step.element.choice or step.name)
-        if child is None:
-            return "the profile has no such element"
-        if child.max == 0:
-            return "the profile allows none"
-        if step.element.choice and step.element.type not in {kind.code for kind in child.types}:
-            return f"the profile allows no {step.element.type}"
-        if step.name == "extension" and step.pattern:
-            return self._extension(child, str(step.pattern["url"]))
+    def _item(self, path: Path, nodes: Sequence[Node], step: Step, item: Mapping[str, Any]) -> tuple[Node, ...]:
+        """An object on the way: what is fixed of it as a whole, and what its slice writes."""
+        found = self._below(path, nodes, step, item)
+        self._constants(path, found, item)
+        self._inner(path, found, step.element, step.pattern or {})
+        return found
+
+    def _below(self, path: Path, nodes: Sequence[Node], step: Step, value: Any) -> tuple[Node, ...]:
+        """The elements and slices of the snapshot that something written stands in; none where the snapshot goes no deeper."""
+        name = step.element.choice or step.name
+        found: list[Node] = []
+        for node in nodes:
+            child = self._child(path, node, name)
+            if child is None:
+                continue
+            if step.element.choice and step.element.type not in {kind.code for kind in child.types}:
+                self._note(path.text, f"the profile allows no {step.element.type}")
+            found += self._parts(path, child, Item(value, None, step.element.type))
+        return tuple(found)
+
+    def _child(self, path: Path, node: Node, name: str) -> Node | None:
+        child = node.children.get(name)
+        if child is None and node.children:
+            self._note(path.text, f"the profile has no element {name} here")
+        if child is not None and child.max == 0:
+            self._note(path.text, "the profile allows none")
         return child
 
-    def _extension(self, child: Node, url: str) -> Node | str:
-        for part in child.slices.values():
-            definition = next(
-                (self.known.profile(each) for kind in part.types for each in kind.profiles if each == url), None
-            )
-            if definition is not None:
-                return definition.root
-            named = part.children.get("url")
-            if named is not None and named.fixed == url:
-                return part
-        return "the profile does not name this extension"
+    def _parts(self, path: Path, node: Node, item: Item) -> Iterator[Node]:
+        """An element and those of its slices that an item belongs to; of an extension, what defines it."""
+        yield node
+        mine = [part for part in node.slices.values() if self._test(node, part)(item, _ALONE)]
+        self.seen.slices |= {part.id: part for part in node.slices.values()}
+        self.seen.reached |= {part.id for part in mine}
+        for part in mine:
+            if part.max == 0:
+                self._note(path.text, "the profile allows none")
+            definitions = [self.known.profile(url) for kind in part.types for url in kind.profiles]
+            yield from [definition.root for definition in definitions if definition] or [part]
+        if node.name == "extension" and not mine:
+            self._note(path.text, "the profile does not name this extension")
 
-    def _leaf(self, row: Row, path: Path, codes: CodeTable | None, node: Node) -> Iterator[Fault]:
-        wanted = node.fixed if node.fixed is not None else node.pattern
-        if wanted is not None and row.fixed is not None and not contains(row.fixed, wanted):
-            yield self._fault(path.text, "the profile fixes another value")
-        binding = node.binding
-        allowed = self.known.codes(binding.value_set) if binding and binding.strength == "required" else None
-        for value in _written(path, row.fixed, codes):
-            if allowed is not None and not _is_in(allowed, value):
-                yield self._fault(path.text, "a code is not in the value set that the profile requires")
-            if isinstance(value, dict) and value["code"] not in (self.known.system(value["system"]) or {value["code"]}):
-                yield self._fault(path.text, "a code is not in its code system")
+    def _test(self, node: Node, part: Node) -> Callable[[Item, Surroundings], bool]:
+        if id(part) not in self.tests:
+            self.tests[id(part)] = belongs(self.known, node, part).test
+        return self.tests[id(part)]
 
-    def _fault(self, where: str, why: str) -> Fault:
-        return _fault(self.table, where, why, self.profile.url)
+    def _form(self, row: Row, path: Path, nodes: Sequence[Node]) -> None:
+        """Parties and resources stand in references, codes in what is coded or a text, everything else in a primitive."""
+        leaf, base = path.leaf, self.known.base
+        target = self._target(row)
+        if target:
+            types = (*leaf.types, *(kind for node in nodes for kind in node.types))
+            if leaf.type != "Reference":
+                self._note(path.text, "what leads to a resource stands in a Reference")
+            elif not all(self._leads(kind, target) for kind in types if kind.code == "Reference"):
+                self._note(path.text, f"the profile allows no reference to {target} here")
+        elif not base.is_primitive(leaf.type) and not (leaf.type in CODED and (row.codes or row.fixed is not None)):
+            self._note(path.text, f"nothing that this row writes is a {leaf.type or 'value'}")
 
+    def _target(self, row: Row) -> str:
+        """The type of the resource that a row refers to; empty if it refers to none."""
+        party = row.party or next((each.party for each in self.table.fields if each.field_text == row.to), "")
+        return self.parties.get(party, row.to) if party else row.to
 
-def _is_in(codes: Codes, value: Any) -> bool:
-    return value in codes.all if isinstance(value, str) else fits(codes, value)
-
-
-def _written(path: Path, fixed: Any, codes: CodeTable | None) -> Iterator[Any]:
-    """Every code that a row can write: as text for a code, with its system for a Coding or CodeableConcept."""
-    if isinstance(fixed, dict):
-        yield from fixed.get("coding", [fixed])
-    elif fixed is not None:
-        yield fixed
-    for code in codes.keys.values() if codes else ():
-        yield (
-            {"system": codes.systems[0], "code": code}
-            if codes and path.leaf.type in {"Coding", "CodeableConcept"}
-            else code
+    def _leads(self, kind: Type, target: str) -> bool:
+        profiles = {url: self.known.profile(url) for url in kind.targets}
+        return not kind.targets or bool(
+            {"Resource", target} & {profile.type if profile else url for url, profile in profiles.items()}
         )
+
+    def _value(self, path: Path, nodes: Sequence[Node], element: Element | None, value: Any) -> None:
+        """A value and what is in it, held to its elements and slices."""
+        self._constants(path, nodes, value)
+        bindings = {node.binding for node in nodes} | {element.binding if element else None}
+        for binding in bindings - {None}:
+            if binding and not self._is_bound(binding, value):
+                self._note(path.text, f"a code is not in the value set {binding.value_set.rpartition('/')[2]}")
+        if isinstance(value, dict):
+            self._system(path, value)
+            self._inner(path, nodes, element, value)
+
+    def _inner(self, path: Path, nodes: Sequence[Node], element: Element | None, value: Mapping[str, Any]) -> None:
+        shape = self.known.base.shape_of(element) if element else None
+        for name, inner in value.items():
+            below = shape.properties.get(name) if shape else None
+            children = [child for node in nodes if (child := self._child(path, node, name))]
+            for one in inner if isinstance(inner, list) else (inner,):
+                item = Item(one, None, below.type if below else "")
+                self._value(path, [part for child in children for part in self._parts(path, child, item)], below, one)
+
+    def _constants(self, path: Path, nodes: Sequence[Node], value: Any) -> None:
+        for node in nodes:
+            wanted = node.fixed if node.fixed is not None else node.pattern
+            if wanted is not None and not contains(value, wanted):
+                self._note(path.text, "the profile fixes another value")
+
+    def _is_bound(self, binding: Binding, value: Any) -> bool:
+        """HL7's sets that may be extended are extended by some codes of ours; our own have all of them."""
+        is_strict = binding.strength == "required" or (self.has_all and binding.value_set.startswith(CANONICAL))
+        codes = self.known.codes(binding.value_set) if is_strict else None
+        if codes is None:
+            return True
+        if value is ANY:
+            return bool(codes.patterns) or binding.strength != "required"
+        return Bound(binding.strength, binding.value_set, codes, self.known).judge(value) is None
+
+    def _system(self, path: Path, value: Mapping[str, Any]) -> None:
+        system, code = value.get("system"), value.get("code")
+        if not isinstance(system, str):
+            return
+        whole = self.known.system(system)
+        if whole is None and system.startswith(CANONICAL):
+            self._note(path.text, "there is no such code system of ours")
+        elif whole is not None and isinstance(code, str) and code not in whole:
+            self._note(path.text, "a code is not in its code system")
+
+    def _note(self, where: str, why: str) -> None:
+        self.found[_fault(self.table.name, where, why, self.profile.url)] = None

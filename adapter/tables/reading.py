@@ -47,7 +47,10 @@ class Loader:
         for table in [*records, *parties]:
             if table:
                 self.faults.extend(Check(table, by_model).faults())
-                self.faults.extend(conformity.faults(table, profiles(self.known.release)))
+        known = profiles(self.known.release)
+        found = [table for table in (*records, *parties) if table]
+        self.faults.extend(conformity.unpublished(self.codes.values(), known))
+        self.faults.extend(conformity.faults(found, known, has_overlay=bool(self.overlays)))
         for name in domain.RECORDS:
             if name not in {table.name for table in records if table}:
                 self.fault("table-missing", name, "every record kind has a table")
@@ -59,6 +62,12 @@ class Loader:
             parties={table.name: table for table in parties if table},
             codes=self.codes,
         )
+
+    def code_tables(self) -> dict[str, CodeTable]:
+        found = self._code_tables()
+        if self.faults:
+            raise Misconfigured(self.faults)
+        return found
 
     def _files(self, pattern: str) -> list[File]:
         return sorted(self.root.glob(pattern))
