@@ -16,8 +16,10 @@ from test_validation import mutated
 from unhurried import walked
 
 from adapter.profiles import profiles
-from adapter.validation import plain, validate
+from adapter.validation import plain, schema, validate
+from adapter.validation.invariants import INVARIANTS
 from adapter.validation.quick import Unsayable, compiled
+from adapter.validation.text_rules import TEXT_RULES
 from adapter.wire import json
 
 FOLDER = Path(__file__).parents[1] / "profiles" / "examples"
@@ -98,6 +100,68 @@ def test_what_is_unusual_or_wrong_is_not_plain(changes):
     made = EXAMPLES["R4", "koord-intervention"] | changes
     found = plain_of("R4", made)
     assert found is None or not found.says_yes(made)
+
+
+def rule(owner, key):
+    """The function of an invariant or of a rule of the text."""
+    kept = [INVARIANTS[release][owner, key] for release in ("R4", "R5") if (owner, key) in INVARIANTS[release]]
+    return (kept or [told for name, told in TEXT_RULES[owner] if name == key])[0]
+
+
+@pytest.mark.parametrize(("owner", "key"), plain._FORMS)
+def test_a_rule_with_a_form_of_its_own_is_a_rule_and_no_function_is_called_for_it(owner, key):
+    assert rule(owner, key)
+    builder = plain._Builder(profiles("R4"))
+    assert list(builder._asked((owner, key), rule(owner, key))) == plain._FORMS[owner, key]
+    assert not builder.functions._all
+
+
+DOCUMENT, PATIENT = {"type": "document", "total": 1}, {"resourceType": "Patient", "id": "x"}
+CONTAINED = {
+    "contained": [PATIENT | {"contained": [PATIENT], "meta": {"versionId": "1", "security": [{"code": "x"}]}}] * 2
+}
+LABEL = {"system": "urn:s", "code": "a"}
+BROKEN = {
+    ("Bundle", "bdl-1"): DOCUMENT,
+    **{("Bundle", f"bdl-{number}"): DOCUMENT for number in (9, 10, 11)},
+    ("Bundle", "bdl-12"): {"type": "message", "entry": [{"resource": PATIENT}]},
+    **{("DomainResource", f"dom-{number}"): CONTAINED for number in (2, 4, 5)},
+    ("DomainResource", "references.html#contained"): CONTAINED,
+    ("Meta", "resource.html#Meta"): {"security": [LABEL, LABEL]},
+    ("Period", "per-1"): {"start": "2026-02-02", "end": "2026-02-01"},
+    ("Task", "inv-1"): {"authoredOn": "2026-02-02", "lastModified": "2026-02-01"},
+}
+NOTHING = [
+    {"type": "collection", "start": "2026", "authoredOn": "2026"},
+    {"end": "2026", "lastModified": "2026", "type": "batch"},
+]
+
+
+@pytest.mark.parametrize(("owner", "key"), plain._ASKED_IF)
+def test_a_rule_that_is_only_asked_under_a_condition_holds_where_it_is_not_asked(owner, key):
+    holds, asked = rule(owner, key), schema.validator(plain._ASKED_IF[owner, key])
+    assert not holds(BROKEN[owner, key])
+    assert asked.is_valid(BROKEN[owner, key])
+    for value in NOTHING:
+        assert holds(value)
+        assert not asked.is_valid(value)
+
+
+def test_a_quick_yes_is_made_when_it_has_been_asked_for_often(monkeypatch):
+    monkeypatch.setattr(plain, "_OFTEN", 3)
+    monkeypatch.setattr(plain, "_times", {})
+    asked = [plain.often(profiles("R4"), "Task", ()) for _ in range(5)]
+    assert asked[:3] == [None] * 3
+    assert asked[3] is asked[4] is plain.plain(profiles("R4"), "Task", ())
+
+
+def test_names_of_profiles_that_nobody_knows_are_counted_in_bounds(monkeypatch):
+    monkeypatch.setattr(plain, "_OFTEN", 3)
+    monkeypatch.setattr(plain, "_MOST_ASKED", 5)
+    monkeypatch.setattr(plain, "_times", {})
+    for number in range(50):
+        assert plain.often(profiles("R4"), "Task", (f"urn:no-such-{number}",)) is None
+        assert len(plain._times) <= 6
 
 
 INPUTS = {

@@ -69,7 +69,7 @@ _ASKED_IF: Final[dict[tuple[str, str], Json]] = {
     ("Bundle", "bdl-12"): _of_type("message"),
     **{("DomainResource", f"dom-{number}"): {"required": ["contained"]} for number in (2, 4, 5)},
     ("DomainResource", "references.html#contained"): {"required": ["contained"]},
-    ("Meta", "resource.html#Meta"): {"anyOf": [{"required": [name]} for name in ("security", "tag")]},
+    ("Meta", "resource.html#Meta"): {"required": ["security"]},
     ("Period", "per-1"): {"required": ["start", "end"]},
     ("Task", "inv-1"): {"required": ["authoredOn", "lastModified"]},
 }
