@@ -2,11 +2,14 @@
 RuleSet: ConsentCore(kinds, system)
 * insert RecordIdentity
 * insert ConsentOfRelease
+* category 2..*
 * category ^slicing.discriminator.type = #value
 * category ^slicing.discriminator.path = "$this"
 * category ^slicing.rules = #open
-* category contains kind 1..1
-* category[kind] ^short = "Of which kind, and that it is a consent, which is what other systems look for (IHE PCF)"
-* category[kind] ^patternCodeableConcept.coding[0] = $loinc#59284-0
-* category[kind] ^patternCodeableConcept.coding[1].system = "{system}"
+* category contains
+    document 1..1 and
+    kind 1..1
+* category[document] = $loinc#59284-0
+* category[document] ^short = "What other systems look for (IHE PCF)"
+* category[kind] ^patternCodeableConcept.coding.system = "{system}"
 * category[kind] from https://koord.example/fhir/ValueSet/{kinds} (required)
