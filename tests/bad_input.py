@@ -61,7 +61,7 @@ _EXTENSION = b'"extension":[{"url":"urn:x",'
 BAD_INPUT = {
     "not FHIR, an object": Bad(("cli.neither",), lambda: b'{"patient": "Tolvan", "status": 7}'),
     "not FHIR, a list of 2 MB": Bad(("wire.nodes",), lambda: _filled(b"[", b'{"a":"Tolvan"}', b",", b"]", 2_000_000)),
-    "not FHIR, XML": Bad(("wire.text",), lambda: b"<patient><name>Tolvan</name></patient>"),
+    "not FHIR, XML": Bad(("wire.namespace", "wire.text"), lambda: b"<patient><name>Tolvan</name></patient>"),
     "another resource type": Bad(("fhir.resource-type",), lambda: b'{"resourceType": "Tolvan", "status": "x"}'),
     "another resource type, XML": Bad(("wire.resource-type",), lambda: b"<Tolvan " + NAMESPACE + b"/>"),
     "a type of FHIR that is not known here": Bad(
@@ -101,27 +101,33 @@ BAD_INPUT = {
     "200 000 namespaces, XML": Bad(
         ("wire.attributes",), lambda: _xml_task(attributes=b"".join(b' xmlns:a%d="u"' % n for n in range(MANY)))
     ),
-    "200 000 unknown elements, XML": Bad(("wire.unknown-element",), lambda: _xml_task(b"<a/>" * MANY)),
+    "200 000 unknown elements, XML": Bad(("wire.nodes",), lambda: _xml_task(b"<a/>" * MANY)),
+    "200 000 times the same element, XML": Bad(("wire.nodes",), lambda: _xml_task(b'<status value="x"/>' * MANY)),
+    "140 000 unknown elements, XML": Bad(("wire.unknown-element",), lambda: _xml_task(b"<a/>" * 140_000)),
+    "140 000 times the same element, XML": Bad(("wire.repeated",), lambda: _xml_task(b'<status value="x"/>' * 140_000)),
+    "140 000 times text where none may stand, XML": Bad(
+        ("wire.text", "wire.unknown-element"), lambda: _xml_task(b"<a>b</a>" * 140_000)
+    ),
     "broken UTF-8": Bad(("wire.encoding",), lambda: b'{"resourceType": "Task\xff"}'),
     "broken UTF-8 after 5 MB": Bad(("wire.encoding",), partial(_broken, json.dumps(TASK).encode(), 5_000_000)),
     "broken UTF-8, XML": Bad(("wire.encoding",), lambda: _xml_task(b'<description value="\xe5"/>')),
     "broken UTF-8 after 5 MB, XML": Bad(("wire.encoding",), partial(_broken, _xml_task(), 5_000_000)),
     "another encoding": Bad(("wire.bom",), lambda: json.dumps(TASK).encode("utf-16")),
     "another encoding, XML": Bad(
-        ("wire.bom",), lambda: '<?xml version="1.0" encoding="UTF-16"?><Task/>'.encode("utf-16")
+        ("wire.encoding",), lambda: '<?xml version="1.0" encoding="UTF-16"?><Task/>'.encode("utf-16")
     ),
     "a Bundle of 50 000 wrong entries": Bad(
         ("fhir.code", "fhir.invariant", "fhir.missing"),
         lambda: _filled(_BUNDLE[0], b'{"resource":{"resourceType":"Task","status":"x"}}', b",", _BUNDLE[1], 2_500_000),
     ),
-    "a Bundle of 40 000 wrong entries, XML": Bad(
+    "a Bundle of 28 000 wrong entries, XML": Bad(
         ("fhir.code", "fhir.invariant"),
         lambda: _filled(
             _XML_BUNDLE[0],
             b'<entry><resource><Task><status value="x"/><intent value="y"/></Task></resource></entry>',
             b"",
             _XML_BUNDLE[1],
-            3_500_000,
+            2_450_000,
         ),
     ),
     "60 000 wrong values": Bad(("fhir.type",), lambda: _task(b'"note":[' + b",".join([b'{"text":1}'] * 60_000) + b"]")),

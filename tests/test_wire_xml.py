@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json as standard_json
 import time
 
@@ -16,7 +17,7 @@ from adapter.wire import Limits, json, xml
 from tests.fhir_generated import KNOWN, Maker, resources
 
 CANARY = "Kanariefågel"
-SMALL = Limits(size=100_000, depth=20, nodes=5_000)
+SMALL = Limits(size=100_000, depth=20, elements=5_000)
 HEAD = '<Task xmlns="http://hl7.org/fhir">'
 
 
@@ -111,8 +112,9 @@ def test_prefixes_indentation_and_character_references_make_no_difference():
         (task('<intent value="order"/><status value="draft"/>'), "order", "Task.status", 1, 58),
         (task('<note><text value="a"/></note><for><display value="x"/></for>'), "order", "Task.for", 1, 65),
         (task('<note><text value="a"/></note><note><txt value="a"/></note>'), "unknown-element", "Task.note[1]", 1, 71),
-        (task("<status>draft</status>"), "text", "", 1, 35),
-        (task('<status value="draft"/> draft'), "text", "", 1, 35),
+        (task("<status>draft</status>"), "text", "Task.status", 1, 35),
+        (task('<status value="draft"/> draft'), "text", "Task.status", 1, 35),
+        (task('<statuz value="draft"/> draft'), "unknown-element", "Task", 1, 35),
         (task("<status/>"), "empty", "Task.status", 1, 35),
         (task('<status xmlns="urn:other" value="draft"/>'), "namespace", "Task", 1, 35),
         (task('<other xmlns="urn:other" value="draft"/>'), "unknown-element", "Task", 1, 35),
@@ -127,7 +129,7 @@ def test_prefixes_indentation_and_character_references_make_no_difference():
         (task('<restriction><repetitions value="+1"/></restriction>'), "value", "Task.restriction.repetitions", 1, 48),
         (task('<input><valueDecimal value="1e999"/></input>'), "value", "Task.input[0].value", 1, 42),
         (task('<input><valueDecimal value=".5"/></input>'), "value", "Task.input[0].value", 1, 42),
-        (task('<text><div xmlns="http://hl7.org/fhir">x</div></text>'), "text", "", 1, 41),
+        (task('<text><div xmlns="http://hl7.org/fhir">x</div></text>'), "namespace", "Task.text", 1, 41),
         (task('<text><div xmlns="http://www.w3.org/1999/xhtml"><p xmlns="urn:x"/></div></text>'), "narrative", "Task.text.div", 1, 83),
         (task("<extension>" * 40 + "</extension>" * 40), "depth", "Task" + ".extension[0]" * 20, 1, 35 + 19 * 11),
         (b'<?xml version="1.0"?><!DOCTYPE Task><Task xmlns="http://hl7.org/fhir"/>', "doctype", "", 1, 22),
@@ -135,17 +137,116 @@ def test_prefixes_indentation_and_character_references_make_no_difference():
         (b'<?xml version="1.1"?><Task xmlns="http://hl7.org/fhir"/>', "instruction", "", 1, 1),
         (b'<?xml version="1.0" encoding="latin-1"?><Task xmlns="http://hl7.org/fhir"/>', "instruction", "", 1, 1),
         (task("<status " + " ".join(f'a{n}="1"' for n in range(30)) + "/>"), "attributes", "", 1, 35),
-        (b"\xef\xbb\xbf" + task(""), "bom", "", 1, 1),
+        (b"\xef\xbb\xbf\xef\xbb\xbf" + task(""), "xml", "", 1, 1),
+        (b"\xef\xbb\xbf" + task("\n<x/>"), "unknown-element", "Task", 2, 1),
+        (task("").decode().encode("utf-16"), "encoding", "", 1, 1),
+        (task("").decode().encode("utf-16-be"), "encoding", "", 1, 1),
         (task('\n<note value="') + b"\xff", "encoding", "", 2, 21),
         (task("<status></Status>"), "xml", "", 1, 52),
     ],
-    ids=range(35),
+    ids=range(39),
 )  # fmt: skip
 def test_what_is_not_accepted_is_refused_with_its_place(data, code, where, line, column):
     with pytest.raises(Unreadable) as refusal:
         xml.read(data, limits=SMALL)
     fault = refusal.value.first
     assert (fault.code, fault.where, fault.line, fault.column) == (f"wire.{code}", where, line, column)
+
+
+def test_a_byte_order_mark_before_utf_8_makes_no_difference():
+    """XML 1.0, section 4.3.3: it is neither markup nor characters of the text."""
+    data = task('<status value="draft"/><intent value="plan"/>')
+    assert xml.read(b"\xef\xbb\xbf" + data) == xml.read(data)
+
+
+# all faults of form
+
+
+def test_every_fault_of_form_is_told_in_the_order_of_the_text_with_its_place():
+    data = task(
+        '<contained><Patient id="x"><active value="yes"/><name><given/><given value="A"/></name></Patient></contained>\n'
+        '<statuz value="x"/>\n<status value="draft"/><status value="draft"/>\n<intent>order</intent>\n'
+        '<for><display value="a"/></for><priority foo="x"/><note><txt/></note> b\n'
+    )
+    with pytest.raises(Unreadable) as refusal:
+        xml.read(data)
+    assert [(f.code, f.where, f.line, f.column, f.pointer) for f in refusal.value.faults] == [
+        ("wire.unknown-attribute", "Task.contained[0]", 1, 46, "/contained/0"),
+        ("wire.value", "Task.contained[0].active", 1, 62, "/contained/0"),
+        ("wire.empty", "Task.contained[0].name[0].given[0]", 1, 89, "/contained/0/name/0/given/0"),
+        ("wire.unknown-element", "Task", 2, 1, ""),
+        ("wire.repeated", "Task.status", 3, 24, "/status"),
+        ("wire.text", "Task.intent", 4, 1, ""),
+        ("wire.order", "Task.priority", 5, 32, ""),
+        ("wire.unknown-attribute", "Task.priority", 5, 32, ""),
+        ("wire.text", "Task.note[0]", 5, 51, "/note/0"),
+        ("wire.unknown-element", "Task.note[0]", 5, 57, "/note/0"),
+    ]
+
+
+@given(resources("CarePlan", richness=0.5), st.integers(1, 8), st.randoms(use_true_random=False))
+def test_as_many_faults_are_told_as_elements_are_misspelt_and_the_rest_is_read_as_if_they_were_not_there(
+    resource, count, random
+):
+    data = misspelt(resource, count, random)
+    found = xml.read_all(data)
+    assert [fault.code for fault in found.faults] == ["wire.unknown-element"] * count
+    assert found.value == resource
+    lines = data.decode().splitlines()
+    for fault in found.faults:
+        assert lines[fault.line - 1][fault.column - 1 :].startswith("<misspelt")
+    with pytest.raises(Unreadable) as refusal:
+        xml.read(data)
+    assert refusal.value.faults == found.faults
+
+
+def misspelt(resource, count, random):
+    """The XML of a resource with so many unknown elements in places where elements may stand."""
+    root = etree.fromstring(xml.write(resource))
+    within = [each for each in root.iter("{http://hl7.org/fhir}*") if each.get("value") is None and is_object(each)]
+    for number in range(count):
+        child = etree.Element(f"{{http://hl7.org/fhir}}misspelt{number}", value=CANARY)
+        random.choice(within).insert(random.randrange(3), child)
+    return etree.tostring(root, encoding="utf-8")
+
+
+def is_object(element):
+    """It holds elements, and not a resource."""
+    return len(element) > 0 and not etree.QName(element[0]).localname[0].isupper()
+
+
+def test_a_list_keeps_its_places_where_something_could_not_be_read():
+    data = task(
+        "<contained/><contained><Patient/></contained><note><authorString/><text value='a'/></note><note><time/></note>"
+    )
+    found = xml.read_all(data)
+    assert found.value["contained"] == [None, {"resourceType": "Patient"}]
+    assert found.value["note"] == [{"text": "a"}, {}]
+    assert found.unread == {"Task.contained[0]", "Task.note[0].author", "Task.note[1].time"}
+
+
+@pytest.mark.parametrize(
+    "item", ["<a/>", "<status/>", "<note><a/></note>", "<status/>a", "<contained/>", "<note b='c'/>"]
+)
+def test_no_more_than_a_thousand_faults_of_form_are_told_and_that_there_may_be_more(item):
+    with pytest.raises(Unreadable) as refusal:
+        xml.read(task("<status value='draft'/>" + item * 3_000))
+    *told, last = refusal.value.faults
+    assert len(told) == 1_000
+    assert (last.code, last.severity) == ("fhir.more", "information")
+
+
+def test_a_refusal_keeps_nothing_of_the_tree():
+    """An exception that keeps what it is about would hold a large tree until the next garbage collection."""
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(Unreadable) as refusal:
+            xml.read(task("<a/>" + "<note><time value='2000'/></note>" * 100))
+        del refusal
+        assert not any(isinstance(each, etree._Element) for each in gc.get_objects())
+    finally:
+        gc.enable()
 
 
 def hostile_texts():

@@ -113,10 +113,10 @@ def checked(name: str, bar: Bar) -> Checked:
     from adapter.cli.report import Checked
 
     try:
-        content = reading.read(name, release=bar.release)
+        content = reading.examined(name, release=bar.release)
     except AdapterError as error:
         return Checked(name, error.faults)
-    found = content.placed(bar.faults(content.value)) if content.is_fhir else _record_faults(content, bar.mode)
+    found = _fhir_faults(content, bar) if content.is_fhir else _record_faults(content, bar.mode)
     return Checked(name, tuple(sorted(found, key=_place)), content.parts)
 
 
@@ -131,6 +131,12 @@ def _put(found: Sequence[Checked], form: Form, *, strict: bool) -> None:
     else:
         made = {"json": report.rows, "outcome": report.outcome, "sarif": report.sarif}[form]
         put_json(made(found, language()))
+
+
+def _fhir_faults(content: Content, bar: Bar) -> list[Fault]:
+    """Those of form, then of what could be read. That something is wrong where nothing could be read is told already."""
+    found = [fault for fault in bar.faults(content.value) if fault.where not in content.unread]
+    return [*content.faults, *content.placed(found)]
 
 
 def _record_faults(content: Content, mode: Mode) -> list[Fault]:

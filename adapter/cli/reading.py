@@ -16,15 +16,19 @@ if TYPE_CHECKING:
     from adapter.definitions import Release
     from adapter.domain import Record
     from adapter.sweden import Mode
+    from adapter.wire.places import Path, Step
 
 STDIN: Final = "-"
+_MARKS: Final = b" \t\r\n\0\xef\xbb\xbf\xff\xfe"
+"""What may stand before the first character of a text in whatever encoding: byte order marks, zeros, white space."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
     """
     One input. ``records``: the documents in it, each with its place (``""``, ``[2]``, ``records[0]``); empty if it is FHIR.
-    ``value`` is the whole of it; ``release``: of its FHIR.
+    ``value`` is the whole of it; ``release``: of its FHIR. ``faults``: of the form of XML, without which ``value`` must not be used
+    but for telling what else is wrong; ``unread``: the places where it lacks what could not be read.
     """
 
     name: str
@@ -33,6 +37,8 @@ class Content:
     is_fhir: bool
     records: tuple[tuple[str, Any], ...] = ()
     release: Release = "R4"
+    faults: tuple[Fault, ...] = ()
+    unread: frozenset[str] = frozenset()
 
     @property
     def is_submission(self) -> bool:
@@ -55,19 +61,25 @@ class Content:
         found = list(faults)
         if not found:
             return []
-        from adapter.wire.places import places, steps
+        from adapter.wire.places import places
 
         paths = {
             number: path
             for number, fault in enumerate(found)
-            if fault.line is None and (path := self._path(steps(fault.where))) is not None
+            if fault.line is None and (path := self._path(fault)) is not None
         }
         for number, place in zip(paths, places(self.data, self.value, list(paths.values())), strict=True):
             found[number] = replace(found[number], line=place.line, column=place.column, pointer=place.pointer)
         return found
 
-    def _path(self, path: Sequence[str | int]) -> Sequence[str | int] | None:
-        """A place as steps from the root of the text. None: it could be meant in several resources."""
+    def _path(self, fault: Fault) -> Path | None:
+        """The place of a fault as steps from the root of the text. None: it could be meant in several resources."""
+        from adapter.wire.places import Nth, steps
+
+        path = self._from_root(steps(fault.where))
+        return path if path is None or fault.nth is None else [*path, Nth(fault.nth)]
+
+    def _from_root(self, path: Sequence[Step]) -> Sequence[Step] | None:
         if not self.is_fhir or not path:
             return path
         if path[0] == self.value["resourceType"]:
@@ -85,11 +97,20 @@ def read(name: str, *, release: Release = "R4", may_be_empty: bool = False) -> C
         Unreadable: it is not there, not readable, or not the JSON or XML that is accepted (with line and column).
         Invalid: it is neither records nor FHIR.
     """
+    content = examined(name, release=release, may_be_empty=may_be_empty)
+    if content.faults:
+        raise Unreadable(content.faults)
+    return content
+
+
+def examined(name: str, *, release: Release = "R4", may_be_empty: bool = False) -> Content:
+    """As ``read``, but XML with faults of form is not refused as long as it is a resource: they are in ``faults``."""
     data = _bytes(name)
-    if data.lstrip()[:1] == b"<":
+    if data.lstrip(_MARKS)[:1] == b"<":
         from adapter.wire import xml
 
-        return Content(name, data, xml.read(data, release=release), is_fhir=True, release=release)
+        found = xml.read_all(data, release=release)
+        return Content(name, data, found.value, is_fhir=True, release=release, faults=found.faults, unread=found.unread)
     from adapter.wire import json
 
     value = json.read(data)

@@ -14,7 +14,7 @@ def read(data: bytes, media: Media, *, limits: Limits = LIMITS) -> dict[str, Any
     The resource in a body, as the strict readers give it.
 
     Raises:
-        Unreadable: with the line and column of the first thing that is not accepted.
+        Unreadable: with the line and column of what is not accepted.
     """
     if media.form == "xml":
         return xml.read(data, limits=limits, release=media.release)

@@ -2,7 +2,8 @@
 XML text as a tree, or a refusal: the only XML parser. ``adapter.wire.xml`` turns the tree into a resource.
 
 Whatever lets a text reach outside itself or grow is refused before the parser runs: document types, entities, processing
-instructions, any encoding but UTF-8, too many elements, too many attributes on one. Comments are dropped.
+instructions, any encoding but UTF-8, too many elements, too many attributes on one. Comments are dropped, and the byte order
+mark that XML allows before UTF-8 (XML 1.0, section 4.3.3).
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from typing import Any, Final
 
 from lxml import etree
 
-from adapter.errors import Fault, Unreadable
+from adapter.errors import MOST_FAULTS, Fault, Unreadable
 from adapter.wire import LIMITS, Limits
+from adapter.wire.places import lines_and_columns
 
 XHTML: Final = "http://www.w3.org/1999/xhtml"
 _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
-_BOMS: Final = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"<\0", b"\0<")
+"""How other encodings begin. XML 1.0, appendix F."""
 _DECLARATION: Final = re.compile(
     r"""<\?xml\s+version\s*=\s*["']1\.0["'](\s+encoding\s*=\s*["']utf-8["'])?(\s+standalone\s*=\s*["'](yes|no)["'])?\s*\?>""",
     re.IGNORECASE,
@@ -38,9 +42,9 @@ _TEXT_ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\
 
 _WHY: Final = {
     "wire.attributes": "limit of this adapter",
-    "wire.bom": "rule of this adapter",
     "wire.depth": "limit of this adapter",
     "wire.doctype": "rule of this adapter",
+    "wire.encoding": "FHIR http.html#mime-type",
     "wire.instruction": "rule of this adapter",
     "wire.nodes": "limit of this adapter",
     "wire.too-long": "limit of this adapter",
@@ -53,13 +57,15 @@ class RefusedError(Exception):
     """
     Something in a tree or a value that is not accepted: the code, and the element where there is one.
 
-    Raised where it is found; every level on the way up puts its own step before ``where``, which becomes a FHIRPath.
+    Every level on the way up puts its own step before ``where``, which becomes a FHIRPath. ``is_unread``: what stands there could
+    not be read.
     """
 
-    def __init__(self, code: str, element: Any = None) -> None:
+    def __init__(self, code: str, element: Any = None, *, is_unread: bool = False) -> None:
         super().__init__(code)
         self.code = code
         self.element = element
+        self.is_unread = is_unread
         self.where = ""
 
     def below(self, step: str) -> RefusedError:
@@ -75,20 +81,20 @@ class Tree:
     root: Any
     limits: Limits
 
-    def refuse_text(self) -> None:
-        """
-        Refuse text between elements; only XHTML has any.
+    def stray_texts(self) -> list[Any]:
+        """The elements that hold text, or that text follows, where only XHTML may have any; at most ``MOST_FAULTS``."""
+        found = islice(_STRAY_TEXT(self.root) if _MAYBE_TEXT.search(self.text) else (), MOST_FAULTS)
+        return list(dict.fromkeys(text.getparent() for text in found))
 
-        Raises:
-            RefusedError: with the element that holds the text.
-        """
-        if _MAYBE_TEXT.search(self.text) and (stray := _STRAY_TEXT(self.root)):
-            raise RefusedError("wire.text", stray[0].getparent())
-
-    def unreadable(self, refused: RefusedError) -> Unreadable:
-        """The error for something refused in this tree, with the line and column of its element."""
-        (offset,) = self.offsets_of([refused.element])
-        return Unreadable(_fault(refused.code, self.text, offset, self.limits, refused.where))
+    def faults(self, refused: Sequence[RefusedError]) -> list[Fault]:
+        """What was refused in this tree, in the order of the text, with the line and column of each element."""
+        offsets = self.offsets_of([each.element for each in refused])
+        placed = sorted(zip(offsets, range(len(refused)), refused, strict=True))
+        where = lines_and_columns(self.text, [offset for offset, _, _ in placed])
+        return [
+            replace(_fault(each.code, self.text, None, self.limits, each.where), line=line, column=column)
+            for (_, _, each), (line, column) in zip(placed, where, strict=True)
+        ]
 
     def offsets_of(self, elements: Sequence[Any]) -> list[int]:
         """Where in the text elements of this tree begin."""
@@ -112,7 +118,7 @@ def parse(data: bytes, *, limits: Limits = LIMITS) -> Tree:
     """
     text = _decoded(data, limits)
     _refuse_what_reaches_out(text, limits)
-    if text.count("<") - text.count("</") > limits.nodes:
+    if text.count("<") - text.count("</") > limits.elements:
         raise Unreadable(_fault("wire.nodes", text, None, limits))
     _refuse_crowded_tags(text, limits)
     parser = etree.XMLParser(
@@ -174,12 +180,13 @@ def _write_xhtml(element: Any, depth: int, namespace: str, parts: list[str]) -> 
 def _decoded(data: bytes, limits: Limits) -> str:
     if len(data) > limits.size:
         raise Unreadable(_fault("wire.too-long", "", None, limits))
-    if data.startswith(_BOMS):
-        raise Unreadable(_fault("wire.bom", "", 0, limits))
+    if data.startswith(_UTF_16):
+        raise Unreadable(_fault("wire.encoding", "", 0, limits))
+    text = data.removeprefix(codecs.BOM_UTF8)
     try:
-        return data.decode("utf-8")
+        return text.decode("utf-8")
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8")
+        before = text[: error.start].decode("utf-8")
     raise Unreadable(_fault("wire.encoding", before, len(before), limits))
 
 
@@ -215,12 +222,12 @@ def _fault(code: str, text: str, offset: int | None, limits: Limits, where: str 
     limit = {
         "wire.attributes": limits.attributes,
         "wire.depth": limits.depth,
-        "wire.nodes": limits.nodes,
+        "wire.nodes": limits.elements,
         "wire.too-long": limits.size,
     }.get(code)
     named = () if limit is None else (("limit", str(limit)),)
     why = _WHY.get(code, "FHIR xml.html")
     if offset is None:
         return Fault(code, where=where, why=why, named=named)
-    line, column = text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+    ((line, column),) = lines_and_columns(text, [offset])
     return Fault(code, where=where, why=why, line=line, column=column, named=named)

@@ -8,15 +8,27 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from adapter.definitions import definitions
 
 Step: TypeAlias = str | int
 """A name, or the index (from 0) of an item."""
-Path: TypeAlias = Sequence[Step]
+
+
+@dataclass(frozen=True, slots=True)
+class Nth:
+    """A property of an object by its number (from 0), whatever its name: the last step of a path. Its pointer is the object's."""
+
+    number: int
+
+
+Path: TypeAlias = Sequence[Step | Nth]
 
 _STEP: Final = re.compile(r"\.?(?P<name>[A-Za-z_][A-Za-z0-9_]*)|\[(?P<index>[0-9]{1,9})\]")
+_KNOWN: Final = ("{http://hl7.org/fhir}*", "{http://www.w3.org/1999/xhtml}div")
+"""The elements that a value is made of; others may stand among them in what is told to be wrong."""
 _TOKEN: Final = re.compile(
     r'"(?P<text>[^"\\]*(?:\\.[^"\\]*)*)"(?P<colon>[ \t\r\n]*:)?|(?P<mark>[{}\[\],])|[^ \t\r\n{}\[\],:"]+'
 )
@@ -49,18 +61,32 @@ def places(data: bytes, document: Any, paths: Sequence[Path]) -> list[Place]:
     For each path, where that stands; if it is missing, the last thing on the way. The text is gone through once, however
     many paths there are.
 
-    ``data`` is JSON or XML that the strict reader has accepted, ``document`` what it made of it. A name also finds the extensions
+    ``data`` is JSON or XML that a strict reader has read, ``document`` what it made of it. A name also finds the extensions
     of a primitive and the FHIR choice that it begins (``valueString`` for ``value``), and a list without an index its first item.
     """
     known = [_present(document, path) for path in paths]
-    text = data.decode("utf-8")
+    text = data.decode("utf-8-sig")
     offsets = _in_xml(data, known) if text.lstrip().startswith("<") else _in_json(text, known)
-    ends = [match.start() for match in re.finditer("\n", text)]
-    found: list[Place] = []
-    for offset, path in zip(offsets, known, strict=True):
-        line = bisect_right(ends, offset - 1)
-        found.append(Place(line + 1, offset - (ends[line - 1] if line else -1), _pointer(path)))
-    return found
+    pointers = (
+        _pointer(found[:-1] if path[-1:] and isinstance(path[-1], Nth) else found)
+        for path, found in zip(paths, known, strict=True)
+    )
+    return [
+        Place(line, column, pointer)
+        for (line, column), pointer in zip(lines_and_columns(text, offsets), pointers, strict=True)
+    ]
+
+
+def pointer(document: Any, path: Path) -> str:
+    """The JSON pointer (RFC 6901) of what a path leads to, or if it is missing of the last thing on the way."""
+    return _pointer(_present(document, path))
+
+
+def lines_and_columns(text: str, offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """The lines and columns (in characters, from 1) of places in a text. It is gone through once, however many they are."""
+    ends = [match.start() for match in re.finditer("\n", text[: max(offsets, default=0)])]
+    lines = (bisect_right(ends, offset - 1) for offset in offsets)
+    return [(line + 1, offset - (ends[line - 1] if line else -1)) for line, offset in zip(lines, offsets, strict=True)]
 
 
 def _present(value: Any, path: Path) -> tuple[Step, ...]:
@@ -71,6 +97,8 @@ def _present(value: Any, path: Path) -> tuple[Step, ...]:
     if isinstance(value, list):
         index, after = (step, rest) if isinstance(step, int) else (0, path)
         return (index, *_present(value[index], after)) if index < len(value) else ()
+    if isinstance(value, dict) and isinstance(step, Nth):
+        return tuple(islice(value, step.number, step.number + 1))
     if isinstance(value, dict) and isinstance(step, str):
         return max(((name, *_present(value[name], rest)) for name in _names(value, step)), key=len, default=())
     return ()
@@ -90,7 +118,7 @@ def _is_choice(name: str, base: str) -> bool:
     return known.is_primitive(kind[0].lower() + kind[1:]) or known.shape(kind) is not None
 
 
-def _pointer(path: Path) -> str:
+def _pointer(path: Sequence[Step]) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
@@ -102,7 +130,7 @@ class _Wanted:
     after: dict[Step, _Wanted] = field(default_factory=dict)
     found: Any = None
 
-    def reach(self, path: Path) -> _Wanted:
+    def reach(self, path: Sequence[Step]) -> _Wanted:
         end = self
         for step in path:
             end = end.after.setdefault(step, _Wanted(end))
@@ -119,7 +147,7 @@ class _Wanted:
         return self.before.nearest if self.found is None and self.before is not None else self.found
 
 
-def _in_json(text: str, paths: Sequence[Path]) -> list[int]:
+def _in_json(text: str, paths: Sequence[Sequence[Step]]) -> list[int]:
     root = _Wanted(found=len(text) - len(text.lstrip()))
     ends = [root.reach(path) for path in paths]
     left = root.size
@@ -151,7 +179,7 @@ def _in_json(text: str, paths: Sequence[Path]) -> list[int]:
     return [end.nearest for end in ends]
 
 
-def _in_xml(data: bytes, paths: Sequence[Path]) -> list[int]:
+def _in_xml(data: bytes, paths: Sequence[Sequence[Step]]) -> list[int]:
     from adapter.wire.markup import parse  # noqa: PLC0415  lxml is slow to load, and most texts are JSON
 
     tree = parse(data)
@@ -168,7 +196,7 @@ def _visit(element: Any, wanted: _Wanted) -> None:
     # What holds a resource has one child, named by its type.
     inside = element[0] if len(element) == 1 and _name(element[0])[0].isupper() else element
     seen: Counter[str] = Counter()
-    for child in inside.iterchildren("*"):
+    for child in inside.iterchildren(*_KNOWN):
         name = _name(child)
         for inner in (wanted.after.get(name), wanted.after.get(f"_{name}")):
             if inner is None:

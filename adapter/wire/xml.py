@@ -2,7 +2,7 @@
 The strict XML reader and writer: FHIR's XML form to and from the value that the JSON reader gives, driven by the definitions.
 
 Nothing is guessed: an element that the definitions do not know, in another place, in another order or too often is refused,
-and so are foreign namespaces and text outside narratives. Two things are dropped by rule, because they carry no data and
+and so are foreign namespaces and text outside narratives; all of it is told at once. Two things are dropped by rule, because they carry no data and
 JSON has no place for them: XML comments, and ``xsi:schemaLocation`` on the root. A narrative's XHTML is kept and written in
 one canonical form. Source: FHIR R4 xml.html, json.html.
 """
@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from itertools import zip_longest
 from typing import Any, Final, Literal
 
 from adapter.definitions import Definitions, Element, JsonKind, Release, definitions
-from adapter.errors import Fault, Invalid, Unreadable
+from adapter.errors import MOST_FAULTS, Fault, Invalid, Unreadable, more
 from adapter.wire import LIMITS, Limits
 from adapter.wire.markup import XHTML, RefusedError, attribute, is_writable, parse, xhtml
+from adapter.wire.places import pointer, steps
 
 FHIR: Final = "http://hl7.org/fhir"
 _SCHEMA_LOCATION: Final = "{http://www.w3.org/2001/XMLSchema-instance}schemaLocation"
@@ -29,20 +30,54 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<decimal>(?:\.[0-9]+)?(?:[eE
 Content = Literal["primitive", "object", "resource", "xhtml"]
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """
+    What an XML text stands for as far as it can be read: ``value`` without what is wrong in form, ``faults`` of form in the order
+    of the text, and the places (FHIRPath) of what could not be read (``unread``): missing in ``value``, in a list None.
+    """
+
+    value: dict[str, Any]
+    faults: tuple[Fault, ...] = ()
+    unread: frozenset[str] = frozenset()
+
+
 def read(data: bytes, *, limits: Limits = LIMITS, release: Release = "R4") -> dict[str, Any]:
     """
     The resource that an XML text stands for, in the form that ``adapter.wire.json.read`` gives.
 
     Raises:
-        Unreadable: with line, column and FHIRPath of the first thing that is not accepted.
+        Unreadable: with line, column and FHIRPath of everything that is not accepted.
+    """
+    found = read_all(data, limits=limits, release=release)
+    if found.faults:
+        raise Unreadable(found.faults)
+    return found.value
+
+
+def read_all(data: bytes, *, limits: Limits = LIMITS, release: Release = "R4") -> Read:
+    """
+    The same, with all faults of form (elements, attributes, values, order, text) instead of a refusal, for telling what else is
+    wrong. What has one must not be processed.
+
+    Raises:
+        Unreadable: it is not XML, more than ``limits``, no resource of a type that is known, or has ``MOST_FAULTS`` faults of form.
     """
     tree = parse(data, limits=limits)
-    try:
-        tree.refuse_text()
-        return _Reader(release, limits).root(tree.root)
-    except RefusedError as found:
-        refused = found.with_traceback(None)  # which would keep the tree until the next garbage collection
-    raise tree.unreadable(refused)
+    reader = _Reader(release, limits, tree.stray_texts())
+    value = reader.root(tree.root)
+    if not reader.refused:
+        return Read(value)
+    faults = [_pointed(fault, value) for fault in tree.faults(reader.refused)[:MOST_FAULTS]]
+    if len(faults) == MOST_FAULTS:
+        raise Unreadable([*faults, more()])
+    if not value:
+        raise Unreadable(faults)
+    return Read(value, tuple(faults), frozenset(each.where for each in reader.refused if each.is_unread))
+
+
+def _pointed(fault: Fault, value: dict[str, Any]) -> Fault:
+    return replace(fault, pointer=pointer(value, steps(fault.where)[1:])) if fault.where else fault
 
 
 def write(resource: Mapping[str, Any], *, release: Release = "R4") -> bytes:
@@ -124,17 +159,36 @@ def _row(known: Definitions, name: str, element: Element) -> _Row:
 
 
 class _Reader:
-    def __init__(self, release: Release, limits: Limits) -> None:
+    """
+    Goes through a tree once. What is wrong in form is left out and kept in ``refused``; each level puts its own step before the
+    places of what was refused below it.
+    """
+
+    def __init__(self, release: Release, limits: Limits, texts: list[Any]) -> None:
         self.release = release
         self.limits = limits
         self.types = definitions(release).resource_types
+        self.texts = dict.fromkeys(texts)
+        self.refused: list[RefusedError] = []
 
     def root(self, element: Any) -> dict[str, Any]:
+        """The resource; empty if it is none of a type that is known."""
         name = element.tag.rpartition("}")[2]
+        found: dict[str, Any] = {}
         try:
-            return self._resource(element, 1, allowed=(_SCHEMA_LOCATION,))
+            found = self._resource(element, 1, allowed=(_SCHEMA_LOCATION,))
         except RefusedError as refused:
-            raise refused.below(name) if name in self.types else refused from None
+            self.refused.append(
+                refused.with_traceback(None)
+            )  # which would keep the tree until the next garbage collection
+        if name in self.types:
+            self._below(name, 0)
+        self.refused += [RefusedError("wire.text", text) for text in self.texts]
+        return found
+
+    def _below(self, step: str, since: int) -> None:
+        for refused in self.refused[since:]:
+            refused.below(step)
 
     def _resource(self, element: Any, depth: int, allowed: tuple[str, ...] = ()) -> dict[str, Any]:
         namespace, _, name = element.tag.rpartition("}")
@@ -143,7 +197,7 @@ class _Reader:
         if name not in self.types:
             raise RefusedError("wire.resource-type", element)
         if any(attribute not in allowed for attribute in element.keys()):  # noqa: SIM118  iterating an element gives its children
-            raise RefusedError("wire.unknown-attribute", element)
+            self.refused.append(RefusedError("wire.unknown-attribute", element))
         found: dict[str, Any] = {"resourceType": name}
         self._children(element, name, found, depth)
         return found
@@ -152,25 +206,38 @@ class _Reader:
         if depth > self.limits.depth:
             raise RefusedError("wire.depth", parent)
         tags = _plan(self.release, shape).tags
+        refused, texts = self.refused, self.texts
         last: _Row | None = None
-        index = 0
         for child in parent:
+            before = len(refused)
+            if before >= MOST_FAULTS:
+                return
             row = tags.get(child.tag)
             if row is None:
-                raise _unknown(child, tags)
-            index = index + 1 if row is last else 0
+                refused.append(_unknown(child, tags))
+                continue
             try:
-                if last is not None and not (last.order < row.order or (index and row.is_list)):
-                    raise _misplaced(child, row, last)
-                if row.content == "primitive":
-                    self._primitive(child, row, found, depth)
-                elif row.is_list:
-                    found.setdefault(row.name, []).append(self._value(child, row, depth + 1))
-                else:
-                    found[row.name] = self._value(child, row, depth + 1)
-            except RefusedError as refused:
-                raise refused.below(row.step(index)) from None
+                if last is not None and not (last.order < row.order or (row is last and row.is_list)):
+                    refused.append(_misplaced(child, row, last, found))
+                if texts and child in texts:
+                    refused.append(self._text(child))
+                if len(refused) == before or refused[before].code != "wire.repeated":
+                    self._child(child, row, found, depth)
+            except RefusedError as one:
+                one.is_unread = True
+                refused.append(one.with_traceback(None))
+                _leave_out(found, row)
+            if len(refused) > before:
+                self._below(row.step(_count(found, row.name) - 1), before)
             last = row
+
+    def _child(self, child: Any, row: _Row, found: dict[str, Any], depth: int) -> None:
+        if row.content == "primitive":
+            self._primitive(child, row, found, depth)
+        elif row.is_list:
+            found.setdefault(row.name, []).append(self._value(child, row, depth + 1))
+        else:
+            found[row.name] = self._value(child, row, depth + 1)
 
     def _value(self, element: Any, row: _Row, depth: int) -> Any:
         if row.content == "resource":
@@ -182,26 +249,28 @@ class _Reader:
         found: dict[str, Any] = {}
         names = _plan(self.release, row.shape).names
         for name, text in element.items():
-            if name not in names or not names[name][1].is_attribute:
-                raise RefusedError("wire.unknown-attribute", element)
-            found[name] = text
+            if name in names and names[name][1].is_attribute:
+                found[name] = text
+            else:
+                self.refused.append(RefusedError("wire.unknown-attribute", element))
         self._children(element, row.shape, found, depth)
         return found
 
     def _primitive(self, element: Any, row: _Row, found: dict[str, Any], depth: int) -> None:
         value: Any = None
         extra: dict[str, Any] = {}
+        before = len(self.refused)
         for name, text in element.items():
             if name == "value":
                 value = text if row.kind == "string" else self._number_or_boolean(element, text, row.kind)
             elif name == "id":
                 extra["id"] = text
             else:
-                raise RefusedError("wire.unknown-attribute", element)
+                self.refused.append(RefusedError("wire.unknown-attribute", element))
         if len(element):
             self._children(element, "Element", extra, depth + 1)
         if value is None and not extra:
-            raise RefusedError("wire.empty", element)
+            raise self.refused.pop() if len(self.refused) > before else RefusedError("wire.empty", element)
         if row.is_list:
             _append(found, row.name, value, extra or None)
             return
@@ -210,7 +279,7 @@ class _Reader:
         if extra:
             found["_" + row.name] = extra
 
-    def _number_or_boolean(self, element: Any, text: str, kind: JsonKind) -> bool | int | Decimal:
+    def _number_or_boolean(self, element: Any, text: str, kind: JsonKind) -> bool | int | Decimal | None:
         if kind == "boolean" and text in ("true", "false"):
             return text == "true"
         match = _NUMBER.fullmatch(text)
@@ -220,8 +289,17 @@ class _Reader:
             or (kind == "integer" and match["decimal"])
             or not self.limits.allow_number(text)
         ):
-            raise RefusedError("wire.value", element)
+            self.refused.append(RefusedError("wire.value", element, is_unread=True))
+            return None
         return Decimal(text) if match["decimal"] or text == "-0" else int(text)
+
+    def _text(self, element: Any) -> RefusedError:
+        """Text where none may stand. What holds nothing else was meant to have it as its value."""
+        del self.texts[element]
+        refused = RefusedError("wire.text", element)
+        if element.keys() or len(element):
+            return refused
+        raise refused
 
 
 def _unknown(child: Any, tags: Mapping[str, _Row]) -> RefusedError:
@@ -230,13 +308,30 @@ def _unknown(child: Any, tags: Mapping[str, _Row]) -> RefusedError:
     return RefusedError("wire.namespace" if elsewhere else "wire.unknown-element", child)
 
 
-def _misplaced(child: Any, row: _Row, last: _Row) -> RefusedError:
-    return RefusedError("wire.repeated" if row is last else "wire.order", child)
+def _misplaced(child: Any, row: _Row, last: _Row, found: dict[str, Any]) -> RefusedError:
+    is_there = row is last or row.name in found or f"_{row.name}" in found
+    return RefusedError("wire.repeated" if is_there and not row.is_list else "wire.order", child)
+
+
+def _count(found: dict[str, Any], name: str) -> int:
+    """How many items a list has, of whose primitives some may have no value or nothing beside it."""
+    return len(found.get(name) or found.get("_" + name) or ())
+
+
+def _leave_out(found: dict[str, Any], row: _Row) -> None:
+    """In a list None takes the place, so that the others keep theirs."""
+    if not row.is_list:
+        return
+    if not _count(found, row.name):
+        found[row.name] = []
+    for name in (row.name, "_" + row.name):
+        if name in found:
+            found[name].append(None)
 
 
 def _append(found: dict[str, Any], name: str, value: Any, extra: dict[str, Any] | None) -> None:
     """Adds to a list of primitives; the list of values and the list of what belongs to them stay equally long."""
-    count = len(found.get(name) or found.get("_" + name) or ())
+    count = _count(found, name)
     for key, one in ((name, value), ("_" + name, extra)):
         if key in found:
             found[key].append(one)
