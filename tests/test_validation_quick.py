@@ -94,12 +94,57 @@ def test_an_example_is_plain(release, name):
         {"extension": [{"url": "urn:x", "valueString": "y"}]},
         {"input": [{"type": {"text": "a"}, "valueString": "x", "valueBoolean": True}]},
         {"meta": {"profile": ["https://elsewhere.example/p"]}},
+        {"meta": {"profile": ["https://koord.example/fhir/StructureDefinition/koord-goal"]}},
+        {"statuz": "x"},
+        {"status": "x"},
+        {"status": 1},
+        {"for": None},
+        {"intent": None},
+        {"code": {}},
+        {"code": "x"},
+        {"code": [{"text": "a"}]},
+        {"statusReason": {"coding": [{"system": "urn:s", "code": "a", "x": 1}]}},
+        {"statusReason": {"coding": []}},
+        {"statusReason": {"coding": {}}},
+        {"note": []},
+        {"note": {}},
+        {"note": "a"},
+        {"note": ["a"]},
+        {"note": [{"time": "2026-01-01T10:00:00Z"}]},
+        {"note": [{"text": "a", "authorString": "b", "authorReference": {"reference": "Patient/1"}}]},
+        {"input": [{"type": {"text": "a"}}]},
+        {"input": [{"type": {"text": "a"}, "valueTime": "10:00:00"}]},
+        {"input": [{"type": {"text": "a"}, "valueString": "x", "extension": [{"url": "urn:x", "valueString": "y"}]}]},
+        {"input": [{"type": {"text": "a"}, "valueQuantity": {"value": 1, "system": "ucum", "code": "d"}}]},
+        {"input": [{"type": {"text": "a"}, "valueIdentifier": {"system": "personnummer", "value": "x"}}]},
+        {"input": [{"type": {"text": "a"}, "valueIdentifier": {"system": "urn:ietf:rfc:3986", "value": "x"}}]},
+        {"input": [{"type": {"text": "a"}, "valueReference": {"reference": "#a"}}]},
+        {"identifier": [{"system": "urn:s", "value": "x", "use": "y"}]},
+        {"identifier": [{"system": "urn:s", "value": ""}]},
+        {"owner": {"display": ""}},
+        {"owner": {"display": "x", "x": 1}},
+        {"owner": {"display": "x", "type": "Condition"}},
+        {"owner": {"reference": "Organization/1", "type": "Patient"}},
+        {"owner": {"reference": "Organization/1/_history/1/x"}},
+        {"owner": {"reference": "https://a.example/Condition/1"}},
+        {"owner": {"reference": 1}},
+        {"owner": {"identifier": {}}},
+        {"owner": {"identifier": {"system": "x"}}},
+        {"owner": {"type": "Organization", "x": 1}},
+        {"owner": "Organization/1"},
+        {"basedOn": [{"reference": "Period/1"}]},
+        {"id": "a b"},
+        {"language": "not a language"},
+        {"modifierExtension": [{"url": "urn:x", "valueString": "y"}]},
+        {"implicitRules": "a b"},
+        {"resourceType": "Goal"},
     ],
 )
 def test_what_is_unusual_or_wrong_is_not_plain(changes):
     made = EXAMPLES["R4", "koord-intervention"] | changes
     found = plain_of("R4", made)
     assert found is None or not found.says_yes(made)
+    assert set(validate(made)) == set(walked(made))
 
 
 def rule(owner, key):
@@ -162,6 +207,62 @@ def test_names_of_profiles_that_nobody_knows_are_counted_in_bounds(monkeypatch):
     for number in range(50):
         assert plain.often(profiles("R4"), "Task", (f"urn:no-such-{number}",)) is None
         assert len(plain._times) <= 6
+
+
+OURS = "https://koord.example/fhir/StructureDefinition/"
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        {"url": f"{OURS}version", "valuePositiveInt": 0},
+        {"url": f"{OURS}version", "valuePositiveInt": Decimal("1.0")},
+        {"url": f"{OURS}version", "valueString": "1"},
+        {"url": f"{OURS}version", "valuePositiveInt": 1, "valueString": "1"},
+        {"url": f"{OURS}version", "valuePositiveInt": 1, "id": "x"},
+        {"url": f"{OURS}version"},
+        {"url": f"{OURS}no-such", "valueString": "x"},
+        {"url": f"{OURS}follow-up", "valueDateTime": "2026-02-30"},
+        {"url": f"{OURS}patient-took-part", "valueBoolean": "true"},
+        {"url": f"{OURS}sick-leave", "valueString": "x"},
+        {"url": f"{OURS}sick-leave", "extension": []},
+        {"url": f"{OURS}sick-leave", "extension": {}},
+        {"url": f"{OURS}sick-leave", "extension": [{"url": "degree", "valueInteger": 10}]},
+        {
+            "url": f"{OURS}sick-leave",
+            "extension": [{"url": "degree", "valueInteger": 50}, {"url": "x", "valueString": "x"}],
+        },
+        {"url": f"{OURS}sick-leave", "extension": [{"url": "degree", "valueString": "50"}]},
+        {"url": f"{OURS}sick-leave", "extension": [{"url": "degree"}]},
+        {"url": f"{OURS}sick-leave", "extension": [{"valueInteger": 50}]},
+        {"url": f"{OURS}sick-leave", "extension": [{"url": "degree", "valueInteger": 50}], "valueString": "x"},
+        {"url": f"{OURS}answered-on", "valueDateTime": "2026"},
+        {"valueString": "x"},
+        {},
+        "x",
+        None,
+    ],
+)
+def test_an_extension_of_ours_that_is_wrong_is_not_plain(extension):
+    made = deepcopy(EXAMPLES["R4", "koord-care-plan"])
+    made["extension"] = [*made["extension"], extension]
+    assert not plain_of("R4", made).says_yes(made)
+    assert set(validate(made)) == set(walked(made))
+
+
+def test_what_a_codeable_reference_leads_to_is_looked_at():
+    made = EXAMPLES["R5", "koord-intervention"]
+    known = plain_of("R5", made)
+    for reason, fits in (
+        ({"concept": {"text": "a"}}, True),
+        ({"reference": {"reference": "Patient/1"}}, True),
+        ({"reference": {"reference": "Period/1"}}, False),
+        ({"reference": {"display": ""}}, False),
+        ({}, False),
+    ):
+        changed = made | {"statusReason": reason}
+        assert known.says_yes(changed) is fits
+        assert set(validate(changed, "R5")) == set(walked(changed, "R5"))
 
 
 INPUTS = {
