@@ -11,7 +11,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from typing import Any, Final
@@ -92,7 +92,7 @@ class Tree:
         placed = sorted(zip(offsets, range(len(refused)), refused, strict=True))
         where = lines_and_columns(self.text, [offset for offset, _, _ in placed])
         return [
-            replace(_fault(each.code, self.text, None, self.limits, each.where), line=line, column=column)
+            _fault(each.code, self.limits, each.where, line, column)
             for (_, _, each), (line, column) in zip(placed, where, strict=True)
         ]
 
@@ -119,7 +119,7 @@ def parse(data: bytes, *, limits: Limits = LIMITS) -> Tree:
     text = _decoded(data, limits)
     _refuse_what_reaches_out(text, limits)
     if text.count("<") - text.count("</") > limits.elements:
-        raise Unreadable(_fault("wire.nodes", text, None, limits))
+        raise Unreadable(_fault("wire.nodes", limits))
     _refuse_crowded_tags(text, limits)
     parser = etree.XMLParser(
         encoding="utf-8",
@@ -134,7 +134,7 @@ def parse(data: bytes, *, limits: Limits = LIMITS) -> Tree:
     except etree.XMLSyntaxError as error:
         line, column = error.position
         code = "wire.depth" if "Excessive depth" in error.msg else "wire.xml"  # the parser's own limit is above ours
-    raise Unreadable(replace(_fault(code, text, None, limits), line=max(line, 1), column=max(column, 1)))
+    raise Unreadable(_fault(code, limits, line=max(line, 1), column=max(column, 1)))
 
 
 def attribute(value: str) -> str:
@@ -179,15 +179,15 @@ def _write_xhtml(element: Any, depth: int, namespace: str, parts: list[str]) -> 
 
 def _decoded(data: bytes, limits: Limits) -> str:
     if len(data) > limits.size:
-        raise Unreadable(_fault("wire.too-long", "", None, limits))
+        raise Unreadable(_fault("wire.too-long", limits))
     if data.startswith(_UTF_16):
-        raise Unreadable(_fault("wire.encoding", "", 0, limits))
+        raise Unreadable(_fault("wire.encoding", limits, line=1, column=1))
     text = data.removeprefix(codecs.BOM_UTF8)
     try:
         return text.decode("utf-8")
     except UnicodeDecodeError as error:
         before = text[: error.start].decode("utf-8")
-    raise Unreadable(_fault("wire.encoding", before, len(before), limits))
+    raise _unreadable("wire.encoding", before, len(before), limits)
 
 
 def _refuse_what_reaches_out(text: str, limits: Limits) -> None:
@@ -196,14 +196,14 @@ def _refuse_what_reaches_out(text: str, limits: Limits) -> None:
     for mark, code in (("<!DOCTYPE", "wire.doctype"), ("<!ENTITY", "wire.doctype"), ("<?", "wire.instruction")):
         offset = text.find(mark, declaration.end() if declaration else 0)
         if offset >= 0:
-            raise Unreadable(_fault(code, text, offset, limits))
+            raise _unreadable(code, text, offset, limits)
 
 
 def _refuse_crowded_tags(text: str, limits: Limits) -> None:
     """Some parsers compare each attribute of an element with all others."""
     for tag in _long(limits.attributes).finditer(text):
         if _crowded(limits.attributes).search(tag[0]):
-            raise Unreadable(_fault("wire.attributes", text, tag.start(), limits))
+            raise _unreadable("wire.attributes", text, tag.start(), limits)
 
 
 @cache
@@ -218,7 +218,12 @@ def _crowded(attributes: int) -> re.Pattern[str]:
     return re.compile(rf"""(?:\s[^\s=<>"']+\s*=\s*(?:"[^"<]*"|'[^'<]*')){{{attributes + 1}}}""")
 
 
-def _fault(code: str, text: str, offset: int | None, limits: Limits, where: str = "") -> Fault:
+def _unreadable(code: str, text: str, offset: int, limits: Limits) -> Unreadable:
+    ((line, column),) = lines_and_columns(text, [offset])
+    return Unreadable(_fault(code, limits, line=line, column=column))
+
+
+def _fault(code: str, limits: Limits, where: str = "", line: int | None = None, column: int | None = None) -> Fault:
     limit = {
         "wire.attributes": limits.attributes,
         "wire.depth": limits.depth,
@@ -226,8 +231,4 @@ def _fault(code: str, text: str, offset: int | None, limits: Limits, where: str 
         "wire.too-long": limits.size,
     }.get(code)
     named = () if limit is None else (("limit", str(limit)),)
-    why = _WHY.get(code, "FHIR xml.html")
-    if offset is None:
-        return Fault(code, where=where, why=why, named=named)
-    ((line, column),) = lines_and_columns(text, [offset])
-    return Fault(code, where=where, why=why, line=line, column=column, named=named)
+    return Fault(code, where, _WHY.get(code, "FHIR xml.html"), line, column, named=named)
