@@ -121,6 +121,32 @@ def test_too_many_values_are_refused_but_commas_and_brackets_in_strings_are_no_v
         wire.read(b"[" + b"1," * 200 + b"1]", limits=few)
 
 
+@pytest.mark.parametrize("lists", [0, 15, 30], ids=["little else", "as much else as is deep", "much else"])
+@given(crowded=st.integers(0, 3), names=st.integers(5, 8))
+def test_too_many_names_are_refused_at_the_first_one_too_many_whatever_stands_around_them(lists, crowded, names):
+    """Where there is little else they are counted before the text is parsed."""
+    objects = [dict.fromkeys("abcde", ":,") for _ in range(4)]
+    objects[crowded] = dict.fromkeys("abcdefgh"[:names], ":,")
+    text = json.dumps(objects + [[]] * lists).replace("}, ", "},\n")
+    if names == 5:
+        assert len(wire.read(text.encode(), limits=SMALL)) == 4 + lists
+        return
+    with pytest.raises(Unreadable, match=r"wire\.names") as refusal:
+        wire.read(text.encode(), limits=SMALL)
+    fault = refusal.value.first
+    assert text.split("\n")[fault.line - 1][fault.column - 1 :].startswith('"f"')
+
+
+def test_two_hundred_thousand_names_are_refused_in_the_space_of_a_few():
+    text = ("{" + ",".join(f'"a{number}":1' for number in range(200_000)) + "}").encode()
+    tracemalloc.start()
+    with pytest.raises(Unreadable, match=r"wire\.names"):
+        wire.read(text)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2 * len(text)
+
+
 def test_a_pair_of_surrogates_is_one_character():
     assert wire.read(b'"\\ud83d\\ude00"') == "😀"
 

@@ -113,9 +113,11 @@ def _text(data: bytes, limits: Limits) -> str:
 
 
 def _check_size(data: bytes, text: str, limits: Limits) -> None:
-    """Depth and number of values, before the parser spends stack and memory on them."""
-    opened = data.count(b"{") + data.count(b"[")
-    if opened <= limits.depth and opened + data.count(b",") <= limits.nodes:
+    """Depth and number of values, before the parser spends stack and memory on them; of names if there is little else."""
+    opened, commas = data.count(b"{") + data.count(b"["), data.count(b",")
+    if opened <= limits.depth and opened + commas <= limits.nodes:
+        if commas >= limits.names < data.count(b":") and (offset := _offset(text, "wire.names", limits)) >= 0:
+            raise _unreadable("wire.names", text, offset, limits)
         return
     skeleton = _skeleton(data)
     brackets = skeleton.replace(b",", b"")
@@ -177,10 +179,12 @@ def _object(limits: Limits) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]
     most = limits.names
 
     def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(pairs) > most:
+            raise _RefusedError("wire.names")
         found = dict(pairs)
-        if len(found) == len(pairs) <= most:
-            return found
-        raise _RefusedError("wire.names" if len(pairs) > most else "wire.duplicate-key")
+        if len(found) < len(pairs):
+            raise _RefusedError("wire.duplicate-key")
+        return found
 
     return made
 
