@@ -107,10 +107,10 @@ def _certificates(settings: Settings) -> Iterator[Fault]:
 
 def _tables(settings: Settings) -> Iterator[Fault]:
     from adapter.consent import disclosure
-    from adapter.tables import load
+    from adapter.tables import load_every
 
     try:
-        load(overlays=settings.overlays)
+        load_every(settings.overlays)
         disclosure.load()
     except AdapterError as error:
         yield from error.faults

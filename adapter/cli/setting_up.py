@@ -39,9 +39,9 @@ def config_init(folder: Path) -> int:
 @config
 def config_check(config: Path) -> int:
     """Look through the settings, every file that they name, and the region's own codes."""
-    from adapter.tables import load
+    from adapter.tables import load_every
 
-    load(overlays=settings_of(config).overlays)
+    load_every(settings_of(config).overlays)
     put(f"{config}: {Fault('cli.nothing-found').says(language())}")
     return OK
 

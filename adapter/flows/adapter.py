@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from random import Random, SystemRandom
 from typing import Any, Final, Self, TypeVar
 from uuid import UUID, uuid4
@@ -26,7 +25,7 @@ from adapter.store.outbox import Begun, Claim
 from adapter.store.records import NewRecord, RecordRef, Version
 from adapter.store.schedule import next_try
 from adapter.sweden import HsaId, OrganisationNumber, person_key
-from adapter.tables import load
+from adapter.tables import load_every
 from adapter.transport import Receipt, Transport
 from adapter.wire import json
 from adapter.wire.media import USUAL, Media
@@ -81,9 +80,8 @@ class Adapter:
 
             transport = Rest(settings, clock=clock)
         keys = load_keys(settings.store.key_file)
-        mapper = Mapper(load(overlays=settings.overlays), partial(load, overlays=settings.overlays))
-        for release in {link.release for _, link in settings.links.values()}:
-            mapper.of(release)  # so that what is wrong with its tables is told now
+        tables = load_every(settings.overlays)  # whoever calls may speak any release
+        mapper = Mapper(tables["R4"], tables.__getitem__)
         store = Store.open(settings.store.path, keys, unit=settings.region.unit)
         declared = [destinations.Destination(d.id, d.max_inflight, d.on_error) for d in settings.destinations]
         at_once = 1 if settings.journal is None else settings.journal.max_inflight

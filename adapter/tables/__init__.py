@@ -14,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path as File
+from typing import get_args
 
 from adapter.definitions import Release, definitions
+from adapter.errors import Fault, Misconfigured
 from adapter.profiles import CANONICAL, EXTENSION
 from adapter.resources import folder
 from adapter.tables.model import CodeTable, Path, Row, Step, Table, Tables
@@ -49,6 +51,26 @@ def load(release: Release = "R4", overlays: tuple[File, ...] = (), root: File | 
         Misconfigured: every fault found, each with file and row.
     """
     return Loader(definitions(release), root or folder("mappings"), overlays).load()
+
+
+@cache
+def load_every(overlays: tuple[File, ...] = (), root: File | None = None) -> Mapping[Release, Tables]:
+    """
+    The tables of every release that is spoken, for what must not find out later that those of one are wrong.
+
+    Raises:
+        Misconfigured: every fault found in any of them, each once.
+    """
+    found: dict[Release, Tables] = {}
+    faults: list[Fault] = []
+    for release in get_args(Release):
+        try:
+            found[release] = load(release, overlays, root)
+        except Misconfigured as error:
+            faults += error.faults
+    if faults:
+        raise Misconfigured(dict.fromkeys(faults))
+    return found
 
 
 def code_tables() -> Mapping[str, CodeTable]:

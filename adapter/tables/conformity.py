@@ -47,9 +47,9 @@ def faults(tables: Sequence[Table], known: Profiles, *, has_overlay: bool) -> It
                 url = role.profile_of({role.profile_field: member})
                 profile = known.profile(url)
                 if profile is None:
-                    yield _fault(table.name, role.name, "no such profile", url)
+                    yield _fault(table.name, role.name, "no such profile", url, known)
                 elif profile.type != role.name:
-                    yield _fault(table.name, role.name, f"the profile is one of {profile.type}", url)
+                    yield _fault(table.name, role.name, f"the profile is one of {profile.type}", url, known)
                 else:
                     seen = named.setdefault(url, _Named())
                     yield from _Conformity(table, profile, known, parties, seen, has_overlay).faults(role, member)
@@ -57,7 +57,7 @@ def faults(tables: Sequence[Table], known: Profiles, *, has_overlay: bool) -> It
         for place in sorted(seen.slices.keys() - seen.reached):
             if seen.slices[place].min > 0 or not has_overlay:
                 yield _fault(
-                    "", place, "the profile names this slice, and nothing that the rows write stands in it", url
+                    "", place, "the profile names this slice, and nothing that the rows write stands in it", url, known
                 )
 
 
@@ -66,7 +66,7 @@ def unpublished(tables: Iterable[CodeTable], known: Profiles) -> Iterator[Fault]
     for table in tables:
         system = table.systems[0]
         if system.startswith(CANONICAL) and not {*table.keys.values()} <= (known.system(system) or frozenset()):
-            yield _fault(f"codes/{table.name}.toml", "", "a code is not in its code system", system)
+            yield Fault("mapping.profile", f"codes/{table.name}.toml", f"a code is not in its code system: {system}")
 
 
 def _members(table: Table, role: Role) -> Iterable[str]:
@@ -75,8 +75,9 @@ def _members(table: Table, role: Role) -> Iterable[str]:
     return tuple(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else ("",)
 
 
-def _fault(table: str, where: str, why: str, url: str) -> Fault:
-    return Fault("mapping.profile", f"{table} {where}".strip(), f"{why}: {url.removeprefix(EXTENSION)}", profile=url)
+def _fault(table: str, where: str, why: str, url: str, known: Profiles) -> Fault:
+    told = f"{why}: {url.removeprefix(EXTENSION)} in {known.release}"
+    return Fault("mapping.profile", f"{table} {where}".strip(), told, profile=url)
 
 
 class _Conformity:
@@ -260,4 +261,4 @@ class _Conformity:
             self._note(path.text, "a code is not in its code system")
 
     def _note(self, where: str, why: str) -> None:
-        self.found[_fault(self.table.name, where, why, self.profile.url)] = None
+        self.found[_fault(self.table.name, where, why, self.profile.url, self.known)] = None

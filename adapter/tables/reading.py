@@ -162,10 +162,10 @@ class Loader:
             return None
         path = reader.path(raw["path"])
         table, _, key = raw.get("code", raw.get("codes", "")).partition(".")
-        codes = self._codes(reader.file, table)
+        codes = self.codes_named(reader.file, table)
         return Recognise(path, codes, codes.code(key) if key else None) if path and codes else None
 
-    def _codes(self, where: str, name: str) -> CodeTable | None:
+    def codes_named(self, where: str, name: str) -> CodeTable | None:
         if name not in self.codes:
             self.fault("codes-unknown", where, f"no code table {name}")
         return self.codes.get(name)
@@ -200,7 +200,7 @@ class Loader:
             source=raw.get("source", ""),
             why=raw.get("why", ""),
             field=tuple(raw["field"].split(".")) if "field" in raw else (),
-            codes=self._codes(where, raw["codes"]) if "codes" in raw else None,
+            codes=self.codes_named(where, raw["codes"]) if "codes" in raw else None,
             party=raw.get("party", ""),
             audience=raw.get("audience", False),
             also=tuple(also for also in (self._also(reader, where, one) for one in raw.get("also", ())) if also),
@@ -231,14 +231,14 @@ class Loader:
         path = reader.path(raw["path"])
         if path is None:
             return None
-        return Also(path, self._codes(where, raw["codes"]) if "codes" in raw else None, raw.get("convert"))
+        return Also(path, self.codes_named(where, raw["codes"]) if "codes" in raw else None, raw.get("convert"))
 
     def value(self, element: Element, text: str) -> Any:
         """A literal of a table: plain for primitives, ``table.key`` for coded types."""
         if element.type not in {"Coding", "CodeableConcept"}:
             return text
         table, _, key = text.partition(".")
-        codes = self._codes(element.path, table)
+        codes = self.codes_named(element.path, table)
         code = codes and codes.code(key)
         if codes is None or code is None:
             self.fault("codes-unknown", element.path, f"no code {text}")
@@ -294,7 +294,8 @@ class _Paths:
             return {}, {}
         if isinstance(raw, str):
             table, _, key = raw.partition(".")
-            row = next((row for row in self.loader.codes[table].rows if row["key"] == key), None)
+            codes = self.loader.codes_named(f"{self.file} {prefix}", table)
+            row = next((row for row in codes.rows if row["key"] == key), None) if codes else None
             if row is None:
                 self.loader.fault("codes-unknown", f"{self.file} {prefix}", f"no code {raw}")
                 return {}, {}
@@ -312,7 +313,8 @@ class _Paths:
             if child is None:
                 self.loader.fault("slice-unknown", f"{self.file} {prefix}", f"no element {name}")
             elif text.startswith("in:"):
-                accepts[name] = frozenset(self.loader.codes[text.removeprefix("in:")].read)
+                codes = self.loader.codes_named(f"{self.file} {prefix}", text.removeprefix("in:"))
+                accepts[name] = frozenset(codes.read if codes else ())
             else:
                 value = self.loader.value(child, text)
                 pattern[name] = [value] if child.is_list else value
