@@ -59,7 +59,15 @@ def plain_of(release, resource):
 
 
 UNUSUAL = {
-    "R4": {"koord-audit-event", "koord-block", "koord-consent-collaborate", "koord-journal-entry"},
+    "R4": {
+        "koord-audit-event",
+        "koord-block",
+        "koord-consent-collaborate",
+        "koord-consent-inform-fk",
+        "koord-consent-interventions",
+        "koord-consent-shared-records",
+        "koord-journal-entry",
+    },
     "R5": {
         "koord-block",
         "koord-consent-collaborate",
