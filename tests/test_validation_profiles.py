@@ -436,6 +436,21 @@ def test_a_profile_of_another_type_of_resource_is_refused(judge):
     )
 
 
+def test_what_a_profile_asks_of_a_resource_inside_is_asked_besides_its_type(judge):
+    told = judge(
+        structure(
+            "p",
+            "Bundle",
+            element("Bundle.entry.resource", type=[{"code": "Patient"}]),
+            element("Bundle.entry.resource.active", fixedBoolean=True),
+        )
+    )
+    one = "urn:uuid:12345678-1234-1234-1234-123456789012"
+    assert told(bundle((one, PATIENT | {"active": True}))) == set()
+    assert told(bundle((one, PATIENT | {"active": False}))) == {("profile.value", "Bundle.entry[0].resource.active")}
+    assert ("fhir.type", "Bundle.entry[0].resource") in told(bundle((one, task())))
+
+
 def test_a_profile_that_is_named_with_a_version_is_that_version_only(judge):
     told = judge(structure("p", "Task", element("Task.description", 1, 1)) | {"version": "1.0"})
     for version, code in (("", "fhir.missing"), ("|1.0", "fhir.missing"), ("|2.0", "profile.unknown")):

@@ -181,7 +181,7 @@ class _Members:
         )
         if asked.low:
             self._require(names, asked)
-        inner = rules_of(asked, self.functions, is_plain=self.is_plain) | _inner_resource(asked)
+        inner = _both(rules_of(asked, self.functions, is_plain=self.is_plain), _inner_resource(asked))
         for name in names:
             for rule in (*self._values(asked, inner), *self._slices(asked, name)):
                 self._ask(name, rule)
@@ -240,6 +240,10 @@ class _Members:
             earlier.append(told)
         if asked.slicing.rules == "closed":
             yield {"items": {"anyOf": earlier}}
+
+
+def _both(one: Json, other: Json) -> Json:
+    return {"allOf": [one, other]} if one and other else one or other
 
 
 def _allowed(asked: Plan) -> list[str]:
