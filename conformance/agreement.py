@@ -41,6 +41,8 @@ THIN = dict.fromkeys(
 """Kinds that say little, or the same each time, come so many times more seldom than the others."""
 MOST_SILENT = 0.01
 """How much we may reject of what the other accepts without a word."""
+FEWEST = 5_000
+"""Of fewer, a share of one per cent is known only to within half of itself."""
 POOL = 12
 """Resources of a profile that are mutated: those that have elements which smaller ones do not have."""
 
