@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from lxml import etree
+
 from adapter.wire import xml
 
 TASK = {"resourceType": "Task", "status": "requested", "intent": "order"}
@@ -25,6 +27,22 @@ class Bad(NamedTuple):
 
 
 GOOD = (json.dumps(BUNDLE).encode(), xml.write(BUNDLE))
+
+
+def misspelt(resource, count, random):
+    """The XML of a resource with so many unknown elements in places where elements may stand."""
+    root = etree.fromstring(xml.write(resource))
+    within = [each for each in root.iter("{http://hl7.org/fhir}*") if each.get("value") is None and is_object(each)]
+    for number in range(count):
+        child = etree.Element(f"{{http://hl7.org/fhir}}misspelt{number}", value="Tolvan")
+        random.choice(within).insert(random.randrange(3), child)
+    return etree.tostring(root, encoding="utf-8")
+
+
+def is_object(element):
+    """It holds elements, and not a resource."""
+    return len(element) > 0 and not etree.QName(element[0]).localname[0].isupper()
+
 
 NAMESPACE = b'xmlns="http://hl7.org/fhir"'
 DEEP = 10_000

@@ -14,6 +14,7 @@ from lxml import etree
 from adapter.definitions import definitions
 from adapter.errors import Invalid, Unreadable
 from adapter.wire import Limits, json, xml
+from tests.bad_input import misspelt
 from tests.fhir_generated import KNOWN, Maker, resources
 
 CANARY = "Kanariefågel"
@@ -198,21 +199,6 @@ def test_as_many_faults_are_told_as_elements_are_misspelt_and_the_rest_is_read_a
     with pytest.raises(Unreadable) as refusal:
         xml.read(data)
     assert refusal.value.faults == found.faults
-
-
-def misspelt(resource, count, random):
-    """The XML of a resource with so many unknown elements in places where elements may stand."""
-    root = etree.fromstring(xml.write(resource))
-    within = [each for each in root.iter("{http://hl7.org/fhir}*") if each.get("value") is None and is_object(each)]
-    for number in range(count):
-        child = etree.Element(f"{{http://hl7.org/fhir}}misspelt{number}", value=CANARY)
-        random.choice(within).insert(random.randrange(3), child)
-    return etree.tostring(root, encoding="utf-8")
-
-
-def is_object(element):
-    """It holds elements, and not a resource."""
-    return len(element) > 0 and not etree.QName(element[0]).localname[0].isupper()
 
 
 def test_a_list_keeps_its_places_where_something_could_not_be_read():

@@ -35,8 +35,7 @@ def validate(
     ``resource`` is what the strict readers give. Each resource is held to the profiles of its ``meta.profile`` that are known.
     ``profiles``: canonicals that the outer resource is held to besides. ``packages``: folders of FHIR packages (with
     snapshots) whose profiles, extensions and value sets are known besides ours. ``rules`` names rules of coordination to apply
-    (the keys of ``RULES``). Hostile input is told less: of a resource with more than 5 000 values only the first fault of
-    structure, and at most about 1 000 faults in all.
+    (the keys of ``RULES``). Hostile input is told less, and that it is (``fhir.more``): at most about 1 000 faults in all.
 
     Raises:
         KeyError: there is no such rule.

@@ -10,14 +10,16 @@ from typing import Any, Final
 from jsonschema_rs import Draft202012Validator, ValidationError
 
 from adapter.definitions import Element, Release, definitions
-from adapter.errors import Fault
+from adapter.errors import Fault, more
 from adapter.validation.schema import schema_of, validator
 
 MOST_VALUES: Final = 5_000
-"""A resource with more is told its first fault of structure only: finding all of a hostile one would take seconds."""
+"""What has more is looked at in parts: a schema finds all faults before it tells the first, those of hostile input for seconds."""
 
-MOST_NAMES: Final = 20
-"""Unknown names of one object; they all have the same place."""
+Steps = tuple[str | int, ...]
+
+_LIKE: Final = 0.75
+"""How like an unknown name a known one must be (from 0 to 1, as ``difflib`` measures) to be meant by it."""
 
 _CODES: Final = {
     "additionalProperties": "fhir.unknown-element",
@@ -41,18 +43,95 @@ def is_valid(release: Release, path: str, value: Any) -> bool:
 
 
 def faults(release: Release, path: str, value: Any, where: str) -> Iterator[Fault]:
-    """Everything that is wrong in the structure of a resource or an Extension; ``where`` is its own FHIRPath."""
+    """
+    Everything that is wrong in the structure of a resource or an Extension that is not valid; ``where`` is its own FHIRPath.
+    ``fhir.more`` where what is no list is so large that not all of it was looked at. At least one is an error.
+    """
+    is_told = False
+    for steps, error in _errors(release, path, value):
+        place = _Place(release, path, value, where)
+        for step in steps:
+            place.enter(step)
+        yield from [more(place.where, 1)] if error is None else _as_faults(place, error)
+        is_told = is_told or error is not None
+    if not is_told:
+        yield Fault("fhir.type", where, f"{release} structure")
+
+
+def _errors(release: Release, path: str, value: Any) -> Iterator[tuple[Steps, ValidationError | None]]:
+    """What is wrong, each with its place; None: more may be."""
     validator = _validator(release, path)
-    errors = validator.iter_errors(value) if _values(value, MOST_VALUES) else _first_error(validator, value)
-    for error in errors:
-        yield from _as_faults(_Place(release, path, value, where), error)
+    if _values(value, MOST_VALUES):
+        yield from ((tuple(error.instance_path), error) for error in validator.iter_errors(value))
+        return
+    large = [name for name, child in value.items() if not _values(child, MOST_VALUES // 100)]
+    lists = [name for name in large if isinstance(value[name], list)]
+    objects = {name: inner for name in set(large) - set(lists) if (inner := _inner(release, path, name))}
+    rest = value | {name: [None] for name in lists} | {name: {} for name in objects}
+    for steps, error in _errors_of_rest(validator, rest):
+        if not (steps and (steps[0] in objects or (steps[0] in lists and len(steps) > 1))):
+            yield steps, error
+    for name, inner in objects.items():
+        yield from (((name, *steps), error) for steps, error in _errors(release, inner, value[name]))
+    for name in lists:
+        yield from _errors_of_list(release, path, name, value[name])
 
 
-def _first_error(validator: Draft202012Validator, resource: Any) -> Iterator[ValidationError]:
+def _errors_of_rest(validator: Draft202012Validator, value: Any) -> Iterator[tuple[Steps, ValidationError | None]]:
+    """What is not told of a value elsewhere: all, if that is not too much."""
+    if _values(value, MOST_VALUES):
+        yield from ((tuple(error.instance_path), error) for error in validator.iter_errors(value))
+        return
     try:
-        validator.validate(resource)
+        validator.validate(value)
     except ValidationError as error:
-        yield error
+        yield tuple(error.instance_path), error
+        yield (), None
+
+
+def _errors_of_list(
+    release: Release, path: str, name: str, listed: list[Any]
+) -> Iterator[tuple[Steps, ValidationError | None]]:
+    """What is wrong with the items of a property: as many at a time as are not too much, one that is too much by itself."""
+    validator = _validator(release, path)
+    for start, items in _parts(listed):
+        if _values(items, MOST_VALUES) or _is_any_object(release, path, name):
+            found = ((tuple(error.instance_path), error) for error in validator.iter_errors({name: items}))
+            inside = ((steps[1], steps[2:], error) for steps, error in found if len(steps) > 1)
+            yield from (((name, start + int(index), *steps), error) for index, steps, error in inside)
+        elif inner := _inner(release, path, name):
+            yield from (((name, start, *steps), error) for steps, error in _errors(release, inner, items[0]))
+        else:
+            yield (name, start), None
+
+
+def _parts(listed: list[Any]) -> Iterator[tuple[int, list[Any]]]:
+    """A list in parts, each with the number of its first item, none with too many values but what is one item."""
+    start, left = 0, MOST_VALUES
+    for end in range(len(listed)):
+        left = _values(listed[end : end + 1], left)
+        if not left and end > start:
+            yield start, listed[start:end]
+            start, left = end, _values(listed[end : end + 1], MOST_VALUES)
+    yield start, listed[start:]
+
+
+def _inner(release: Release, path: str, name: str) -> str | None:
+    """The shape of a property that can be looked at by itself, since its element asks nothing more of it."""
+    known = definitions(release)
+    shape = known.shape(path)
+    element = shape.properties.get(name) if shape else None
+    inner = known.shape_of(element) if element else None
+    if element is None or inner is None or (element.binding and element.binding.strength == "required"):
+        return None
+    return inner.path if (inner.path == "Extension") == (path == "Extension") else None
+
+
+def _is_any_object(release: Release, path: str, name: str) -> bool:
+    """Resources, and a resource's extensions, are looked into elsewhere."""
+    shape = definitions(release).shape(path)
+    element = shape.properties.get(name) if shape else None
+    return element is not None and element.type in {"Resource", *{"Extension"} - {path}}
 
 
 def _values(value: Any, left: int) -> int:
@@ -80,16 +159,14 @@ def fhirpath(release: Release, resource: Any, steps: Iterable[str | int]) -> str
 
 
 def _as_faults(place: _Place, error: ValidationError) -> Iterator[Fault]:
-    for step in error.instance_path:
-        place.enter(step)
     kind: Any = error.kind  # typed as the union of all kinds, none of whose own fields is on the union
     keyword = kind.name
     code = _CODES.get(keyword, "fhir.type")
     if keyword == "required":
         yield place.missing(kind.property)
     elif keyword == "additionalProperties":
-        for name in kind.unexpected[:MOST_NAMES]:
-            yield place.unknown(name)
+        numbers = {name: number for number, name in enumerate(place.value)}
+        yield from (place.unknown(name, numbers[name]) for name in kind.unexpected)
     elif code == "fhir.empty":
         yield Fault(code, where=place.where, why=f"{place.release} ele-1")
     else:
@@ -145,13 +222,12 @@ class _Place:
         why = f"{element.path} {element.min}..{element.max or '*'}" if element else "structure"
         return Fault("fhir.missing", where=f"{self.where}.{name}", why=f"{self.release} {why}")
 
-    def unknown(self, name: str) -> Fault:
-        """An unknown name may be anything that a person wrote: only the nearest known one is told."""
-        nearest = get_close_matches(name[:64], self.shape.properties, n=1, cutoff=0) if self.shape else []
+    def unknown(self, name: str, number: int) -> Fault:
+        """An unknown name may be anything that a person wrote: only its number is told, and a known one that it is like."""
+        nearest = get_close_matches(name[:64], self.shape.properties, n=1, cutoff=_LIKE) if self.shape else []
         why = f"{self.release} {self.shape.path if self.shape else 'structure'}"
-        return Fault(
-            "fhir.unknown-element", where=self.where, why=why, named=(("nearest", nearest[0] if nearest else "-"),)
-        )
+        named = (("nearest", nearest[0] if nearest else "-"),)
+        return Fault("fhir.unknown-element", self.where, why, named=named, nth=number)
 
 
 def _child(value: Any, step: str | int) -> Any:

@@ -287,8 +287,7 @@ class Walk:
 
     def _structure(self, path: str, value: Any, place: Place) -> None:
         if not structure.is_valid(self.release, path, value):
-            found = list(islice(structure.faults(self.release, path, value, _written(place)), MOST_FAULTS))
-            for fault in found or [Fault("fhir.type", where=_written(place), why=f"{self.release} structure")]:
+            for fault in islice(structure.faults(self.release, path, value, _written(place)), MOST_FAULTS):
                 self._report(fault)
 
     def _object(self, value: dict[str, Any], plan: _Plan, place: Place, scope: _Scope) -> None:
