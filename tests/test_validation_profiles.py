@@ -82,9 +82,8 @@ class Judge:
 
 
 @pytest.fixture
-def judge(tmp_path, monkeypatch):
-    """Writes definitions as a package, and gives its judge; the quick yes is made when it is first asked for."""
-    monkeypatch.setattr(plain, "_OFTEN", 0)
+def judge(tmp_path):
+    """Writes definitions as a package, and gives its judge."""
     folders = iter(range(100))
 
     def make(*resources):
@@ -715,7 +714,10 @@ ASKED = {
 
 
 @pytest.mark.parametrize(("elements", "right", "wrong"), ASKED.values(), ids=ASKED)
-def test_what_keeps_to_a_profile_is_answered_at_once_and_what_does_not_is_told(judge, elements, right, wrong):
+def test_what_keeps_to_a_profile_is_answered_at_once_and_what_does_not_is_told(
+    judge, monkeypatch, elements, right, wrong
+):
+    monkeypatch.setattr(plain, "_OFTEN", 0)
     told = judge(value_set("ab", ("urn:s", ["a", "b"])), structure("p", right["resourceType"], *elements))
     assert told(right) == set()
     assert told.quickly(right)
