@@ -65,13 +65,13 @@ def task(**more):
 class Judge:
     """Tells ``(code, where)`` of what a resource lacks against a profile of a package: the same with the quick yes as without."""
 
-    def __init__(self, package):
-        self.package = package
+    def __init__(self, package, release="R4"):
+        self.package, self.release = package, release
 
     def __call__(self, resource, name="p", severity="error"):
         asked = {"profiles": [BASE + name] if name else [], "packages": (self.package,)}
-        found = validate(resource, **asked)
-        assert set(found) == set(walked(resource, **asked))
+        found = validate(resource, self.release, **asked)
+        assert set(found) == set(walked(resource, self.release, **asked))
         return {(fault.code, fault.where) for fault in found if fault.severity == severity}
 
     def quickly(self, resource, name="p"):
@@ -86,13 +86,13 @@ def judge(tmp_path):
     """Writes definitions as a package, and gives its judge."""
     folders = iter(range(100))
 
-    def make(*resources):
+    def make(*resources, release="R4"):
         folder = tmp_path / str(next(folders)) / "package"
         folder.mkdir(parents=True)
         for number, resource in enumerate(resources):
             (folder / f"{number}.json").write_text(json.dumps(resource), "utf-8")
 
-        return Judge(folder.parent)
+        return Judge(folder.parent, release)
 
     return make
 
@@ -115,6 +115,32 @@ def test_every_fault_names_the_profile_and_the_element(judge, tmp_path):
     fault, *_ = validate(task(), profiles=[BASE + "p"], packages=(tmp_path / "0",))
     assert fault.profile == BASE + "p"
     assert fault.why == "Task.description 1..1"
+
+
+RED = {"key": "x", "severity": "error", "human": "x", "expression": "false"}
+TO_PATIENT = [{"code": "Reference", "targetProfile": [HL7 + "Patient"]}]
+
+
+@pytest.mark.parametrize(
+    ("more", "changes", "why"),
+    [
+        ({"path": "Task.note", "low": 2}, {}, "Task.note 2..*"),
+        ({"path": "Task.owner", "low": 0, "high": 0}, {"owner": {"display": "x"}}, "Task.owner 0..0"),
+        ({"path": "Task.intent", "fixedCode": "plan"}, {}, "Task.intent fixed"),
+        ({"path": "Task.intent", "patternCode": "plan"}, {}, "Task.intent pattern"),
+        ({"path": "Task.description", "maxLength": 2}, {"description": "abc"}, "Task.description maxLength"),
+        ({"path": "Task.owner", "type": TO_PATIENT}, {"owner": {"reference": "Device/1"}}, "Task.owner targets"),
+        ({"path": "Task.status", "constraint": [RED]}, {}, "Task.status x"),
+        ({"path": "Task.note", "slicing": {"discriminator": [{"type": "exists", "path": "time"}], "rules": "closed"}}, {"note": [{"text": "x"}]}, "Task.note closed"),
+        ({"path": "Task.input.value[x]", "type": [{"code": "Period"}, {"code": "date"}]}, {"input": [{"type": {"text": "t"}, "valueString": "x"}]}, "Task.input.value[x] Period or date"),
+    ],
+)  # fmt: skip
+def test_a_fault_says_which_rule_of_the_profile_it_breaks(judge, more, changes, why):
+    dated = [element("Task.note:a"), element("Task.note:a.time", 1, 1)] if "slicing" in more else []
+    told = judge(structure("p", "Task", element(**more), *dated))
+    assert told(task(**changes))
+    found = validate(task(**changes), profiles=[BASE + "p"], packages=(told.package,))
+    assert why in {fault.why for fault in found if fault.profile == BASE + "p"}
 
 
 def test_a_required_element_may_be_there_by_its_extensions_alone(judge):
@@ -160,6 +186,10 @@ def test_limits_of_length_and_value_hold(judge):
         )
     )  # fmt: skip
     assert told(task(description="abc", restriction={"repetitions": 4}, authoredOn="2021-01-01")) == set()
+    assert told(task(restriction={"repetitions": 2}, authoredOn="2020-01-01")) == set()
+    assert told(task(restriction={"repetitions": 1})) == {("profile.limit", "Task.restriction.repetitions")}
+    for odd in (task(description=12345), task(restriction={"repetitions": "5"}), task(authoredOn=2019)):
+        assert {code for code, _ in told(odd)} == {"fhir.type"}
     assert told(task(description="abcd", restriction={"repetitions": 5}, authoredOn="2019-01-01")) == {
         ("profile.limit", "Task.description"), ("profile.limit", "Task.restriction.repetitions"), ("profile.limit", "Task.authoredOn"),
     }  # fmt: skip
@@ -367,6 +397,168 @@ def test_an_element_with_a_slice_that_must_be_there_is_one_that_must_be_there(ju
     with_it = {"text": "x", "extension": [{"url": url, "valueString": "x"}]}
     assert ("fhir.missing", "Task.note") not in told(task(note=[with_it, {"text": "x"}]))
     assert ("fhir.missing", "Task.note") in told(task(note=[{"text": "x"}]))
+
+
+def test_a_value_of_a_type_with_a_profile_is_held_to_it(judge):
+    period = structure("per", "Period", element("Period.start", 1, 1)) | {"kind": "complex-type"}
+
+    def told(*names):
+        named = [{"code": "Period", "profile": [BASE + name for name in names]}]
+        return judge(period, structure("p", "Task", element("Task.restriction.period", type=named)))
+
+    right, wrong = (task(restriction={"period": {each: "2026"}}) for each in ("start", "end"))
+    where = "Task.restriction.period"
+    assert told("per")(right) == told("per", "none")(right) == told("none", "per")(right) == set()
+    assert told("per")(wrong) == {("fhir.missing", f"{where}.start")}
+    assert told("per", "none")(wrong) == told("none", "none")(wrong) == {("profile.none", where)}
+    assert told("none")(right) == set()
+    assert told("none")(right, severity="warning") == {("profile.unknown", where)}
+    assert told("per")(task(restriction={"period": "2026"})) >= {("fhir.type", where)}
+
+
+def test_a_profile_of_a_resource_is_not_one_of_a_data_type_nor_the_other_way_round(judge):
+    per = structure("per", "Period", element("Period.start", 1, 1)) | {"kind": "complex-type"}
+    named = [{"code": "Period", "profile": [BASE + "q"]}]
+    told = judge(per, structure("q", "Task"), structure("p", "Task", element("Task.restriction.period", type=named)))
+    assert told(task(), "per") == {("profile.type", "Task")}
+    assert told(task(restriction={"period": {"start": "2026"}})) == {("profile.type", "Task.restriction.period")}
+    found = validate(task(), profiles=[BASE + "per"], packages=(told.package,))
+    assert [fault.why for fault in found] == ["data type resourceType"]
+
+
+def patient(**more):
+    return {"resourceType": "Patient", "id": "x", "managingOrganization": {"reference": "#o"}} | more
+
+
+FOLLOWED = [
+    structure("p", "Task", element("Task.for", type=[{"code": "Reference", "targetProfile": [BASE + "kept", BASE + "device"]}])),
+    structure("kept", "Patient", element("Patient.managingOrganization", 1, 1, type=[{"code": "Reference", "targetProfile": [BASE + "named"]}])),
+    structure("device", "Device"),
+    structure("named", "Organization", element("Organization.name", 1, 1), element("Organization.active", constraint=[{"key": "w", "severity": "warning", "human": "x", "expression": "$this = true"}])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("organization", "fits"),
+    [
+        ({"name": "x"}, True),
+        ({"name": "x", "active": False}, True),
+        ({"active": True}, False),
+        ({"active": False}, False),
+    ],
+)
+def test_references_are_followed_inside_what_contains_them_and_warnings_do_not_count(judge, organization, fits):
+    told = judge(*FOLLOWED)
+    inner = {"resourceType": "Organization", "id": "o"} | organization
+    wrong = ("fhir.reference-target", "Task.for.reference")
+    assert (wrong in told(task(**{"for": {"reference": "#x"}}, contained=[patient(), inner]))) is not fits
+    in_entry = bundle(
+        ("urn:uuid:1", task(**{"for": {"reference": "urn:uuid:2"}})), ("urn:uuid:2", patient(contained=[inner]))
+    )
+    in_entry["entry"][0]["resource"]["meta"] = {"profile": [BASE + "p"]}
+    wrong = ("fhir.reference-target", "Bundle.entry[0].resource.for.reference")
+    assert (wrong in told(in_entry, "")) is not fits
+
+
+@pytest.mark.parametrize(
+    ("reference", "fits"),
+    [
+        ("Patient/1", True), ("Patient/1/_history/2", True), ("https://a.example/fhir/Patient/1", True), ("Device/1", True), ("urn:uuid:9", True), ("Patient?x=y", True),
+        ("Group/1", False), ("Group/1/_history/2", False), ("https://a.example/fhir/Group/1", False), ("https://a.example/fhir/Group/1/_history/2", False),
+    ],
+)  # fmt: skip
+def test_of_a_reference_that_leads_elsewhere_the_type_is_told(judge, reference, fits):
+    told = judge(*FOLLOWED)
+    found = told(task(**{"for": {"reference": reference}}))
+    assert (("fhir.reference-target", "Task.for.reference") in found) is not fits
+    assert told(task(**{"for": {"reference": 1}})) == {("fhir.type", "Task.for.reference")}
+    assert told(task(**{"for": "x"})) == {("fhir.type", "Task.for")}
+
+
+def test_a_resource_of_the_bundle_is_found_by_a_reference_that_does_not_name_its_type(judge):
+    told = judge(*FOLLOWED)
+    here = task(**{"for": {"reference": "urn:uuid:2"}}, meta={"profile": [BASE + "p"]})
+    group = {"resourceType": "Group", "type": "person", "actual": True}
+    assert ("fhir.reference-target", "Bundle.entry[0].resource.for.reference") in told(
+        bundle(("urn:uuid:1", here), ("urn:uuid:2", group)), ""
+    )
+
+
+def test_a_codeable_reference_leads_to_one_of_its_profiles(judge):
+    types = [{"code": "CodeableReference", "targetProfile": [HL7 + "Patient"]}]
+    told = judge(structure("p", "Task", element("Task.reason", 0, None, type=types)), release="R5")
+    assert told(task(reason=[{"reference": {"reference": "Patient/1"}}, {"concept": {"text": "x"}}])) == set()
+    assert told(task(reason=[{"reference": {"reference": "Group/1"}}])) == {
+        ("fhir.reference-target", "Task.reason[0].reference.reference")
+    }
+
+
+def test_items_of_a_list_of_primitives_are_counted_with_what_stands_beside_them(judge):
+    told = judge(structure("p", "Patient", element("Patient.name.given", 2, 3)))
+
+    def named(**name):
+        return {"resourceType": "Patient", "name": [name]}
+
+    beside = {"extension": [{"url": HL7 + "data-absent-reason", "valueCode": "unknown"}]}
+    for right in (
+        {"given": ["A", "B"]},
+        {"given": ["A", None], "_given": [None, beside]},
+        {"_given": [beside, beside]},
+    ):
+        assert told(named(**right)) == set(), right
+    for wrong in ({"given": ["A"]}, {"_given": [beside]}, {"family": "A"}):
+        assert told(named(**wrong)) == {("fhir.missing", "Patient.name[0].given")}, wrong
+    for odd in ({"given": ["A"], "_given": [None, beside, beside]}, {"given": ["A", "B", "C"], "_given": [beside]}):
+        assert not {("fhir.missing", "Patient.name[0].given"), ("fhir.too-many", "Patient.name[0].given")} & told(
+            named(**odd)
+        )
+    many = {"given": ["A"], "_given": [None, beside, beside, beside]}
+    assert ("fhir.too-many", "Patient.name[0].given") in told(named(**many))
+
+
+def test_a_choice_is_there_by_what_stands_beside_it(judge):
+    told = judge(structure("p", "Task", element("Task.input.value[x]", 1, 1, type=[{"code": "string"}])))
+    beside = {"extension": [{"url": HL7 + "data-absent-reason", "valueCode": "unknown"}]}
+    assert told(task(input=[KIND | {"_valueString": beside}])) == set()
+    assert told(task(input=[KIND | {"_valueCode": beside}])) == {("fhir.type", "Task.input[0].value")}
+    assert told(task(input=[KIND | {"valueString": "x", "_valueString": beside}])) == set()
+
+
+def test_a_slice_may_be_sliced_again(judge):
+    told = judge(
+        structure(
+            "p", "Task", element("Task.input", **by(("value", "type.coding.code"))),
+            element("Task.input:a", 0, 3, **by(("value", "type.text"))), element("Task.input:a.type", patternCodeableConcept=concept("a")),
+            element("Task.input:a/t", 1, 1, sliceName="a/t"), element("Task.input:a/t.type", patternCodeableConcept={"text": "t"}),
+            element("Task.input:a/t.value[x]", type=[{"code": "string"}]),
+        )
+    )  # fmt: skip
+    text = {"type": concept("a") | {"text": "t"}, "valueString": "x"}
+    assert told(task(input=[*inputs("a", "b"), text])) == set()
+    assert told(task(input=inputs("a"))) == {("fhir.missing", "Task.input")}
+    assert told(task(input=[text, text])) == {("fhir.too-many", "Task.input")}
+    assert told(task(input=[{"type": text["type"], "valueBoolean": True}])) == {("fhir.type", "Task.input[0].value")}
+
+
+def test_items_in_order_may_come_again_in_a_row(judge):
+    def told(rules, *, ordered):
+        slices = [
+            each
+            for code in "ab"
+            for each in (
+                element(f"Task.input:{code}", 0, None),
+                element(f"Task.input:{code}.type", patternCodeableConcept=concept(code)),
+            )
+        ]
+        return judge(structure("p", "Task", element("Task.input", **by(("value", "type.coding.code"), rules=rules, ordered=ordered)), *slices))  # fmt: skip
+
+    ordered, at_end = told("open", ordered=True), told("openAtEnd", ordered=False)
+    assert ordered(task(input=inputs("a", "a", "c", "b", "b"))) == set()
+    assert ordered(task(input=inputs("a", "b", "a", "b", "a"))) == {
+        ("profile.order", "Task.input[2]"), ("profile.order", "Task.input[4]"),
+    }  # fmt: skip
+    assert at_end(task(input=inputs("b", "a", "c", "c"))) == set()
+    assert at_end(task(input=inputs("b", "c", "a"))) == {("profile.order", "Task.input[2]")}
 
 
 def bundle(*entries):
@@ -796,6 +988,18 @@ def test_an_invariant_that_cannot_be_run_is_said(judge, expression):
 )
 def test_a_slicing_that_cannot_be_decided_refuses_the_package(judge, slicing):
     told = judge(structure("p", "Task", element("Task.input", slicing=slicing), element("Task.input:a", 0, 1)))
+    with pytest.raises(Misconfigured) as refused:
+        told(task(input=inputs("a")))
+    assert refused.value.first.code == "profile.slicing"
+
+
+@pytest.mark.parametrize("strength", [None, "extensible", "required"])
+def test_a_slice_is_not_told_by_an_element_that_allows_more_than_can_be_known(judge, strength):
+    far = {"strength": strength, "valueSet": "https://example.org/ValueSet/far"}
+    kind = element("Task.input:a.type", 1, 1, **({"binding": far} if strength else {}))
+    told = judge(
+        structure("p", "Task", element("Task.input", **by(("value", "type"))), element("Task.input:a", 0, 1), kind)
+    )
     with pytest.raises(Misconfigured) as refused:
         told(task(input=inputs("a")))
     assert refused.value.first.code == "profile.slicing"
