@@ -360,6 +360,7 @@ def test_slices_are_told_by_what_a_reference_leads_to(judge, kind, path, target)
     resource = task(basedOn=[{"reference": "#g"}, {"reference": "#p"}], contained=[group, PATIENT | {"id": "p"}])
     missing = ("fhir.missing", "Task.basedOn")
     assert not {missing, ("fhir.too-many", "Task.basedOn")} & told(resource)
+    assert missing in told(task(basedOn=[{"reference": "#g"}], contained=[group]))
     assert missing in told(task(basedOn=[{"reference": "#x"}, {"reference": "Patient/1"}, {"display": "x"}]))
 
 
