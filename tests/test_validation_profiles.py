@@ -896,6 +896,7 @@ ASKED = {
     "a bare code of a set": ([element("Task.input.value[x]", type=[{"code": "code"}], binding=REQUIRED)], task(input=[KIND | {"valueCode": "a"}]), [task(input=[KIND | {"valueCode": "c"}]), task(input=[KIND | {"valueCode": True}])]),
     "a reference to a type": ([element("Task.for", type=[{"code": "Reference", "targetProfile": [HL7 + "Patient"]}])], task(**{"for": {"reference": "Patient/1"}}), [task(**{"for": {"reference": "Group/1"}}), task(**{"for": {"reference": "https://a.example/Group/1"}})]),
     "a reference to one of two types": ([element("Task.for", type=[{"code": "Reference", "targetProfile": [HL7 + "Patient", HL7 + "Group"]}])], task(**{"for": {"reference": "Group/1"}}), [task(**{"for": {"reference": "Device/1"}})]),
+    "a reference to a profile": ([element("Task.for", type=[{"code": "Reference", "targetProfile": [BASE + "active", HL7 + "Group"]}])], task(**{"for": {"reference": "Patient/1"}}), [task(**{"for": {"reference": "Device/1"}}), task(**{"for": {"reference": "#x"}}, contained=[{"resourceType": "Patient", "id": "x", "gender": "other"}])]),
     "a slice that must be there": ([element("Task.input", **BY_CODE), element("Task.input:a", 1, None), TYPE_A], task(input=inputs("b", "a", "a")), [task(), task(input=inputs("b")), task(input=[]), task(input={}), task(input=[{"type": "a", "valueString": "x"}]), task(input=[{"type": {"coding": ["a"]}, "valueString": "x"}])]),
     "a slice that may be there once": ([element("Task.input", **BY_CODE), element("Task.input:a", 0, 1), TYPE_A], task(input=inputs("b", "a", "b")), [task(input=inputs("a", "b", "a"))]),
     "a slice that may not be there": ([element("Task.input", **BY_CODE), element("Task.input:a", 0, 0), TYPE_A], task(input=inputs("b")), [task(input=inputs("a"))]),
@@ -911,7 +912,8 @@ def test_what_keeps_to_a_profile_is_answered_at_once_and_what_does_not_is_told(
     judge, monkeypatch, elements, right, wrong
 ):
     monkeypatch.setattr(plain, "_OFTEN", 0)
-    told = judge(value_set("ab", ("urn:s", ["a", "b"])), structure("p", right["resourceType"], *elements))
+    active = structure("active", "Patient", element("Patient.active", 1, 1))
+    told = judge(value_set("ab", ("urn:s", ["a", "b"])), active, structure("p", right["resourceType"], *elements))
     assert told(right) == set()
     assert told.quickly(right)
     for each in wrong:
