@@ -15,7 +15,6 @@ from adapter.validation.invariants import Holds, Json, objects
 ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 """A URI with a scheme."""
 _FULL_URL_OPTIONAL: Final = frozenset({"transaction", "transaction-response", "batch", "batch-response"})
-_NESTED: Final = (dict, list)
 _PAGES: Final = ("first", "previous", "next", "last")
 RESTFUL: Final = re.compile(r"(?P<base>https?://\S*)/[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
 """The address of a resource on a server."""
@@ -46,13 +45,14 @@ def _size_of_data(o: Json) -> bool:
 def _ids_once(o: Json) -> bool:
     """No two elements of a resource have the same id; its own id and those of resources inside it are not theirs."""
     ids: list[str] = []
-    waiting: list[Any] = [o]
+    waiting: list[Any] = [*o.values()]
     for value in waiting:  # it grows on the way
-        if isinstance(value, list):
-            waiting += [child for child in value if isinstance(child, _NESTED)]
-        elif value is o or "resourceType" not in value:
-            waiting += [child for child in value.values() if isinstance(child, _NESTED)]
-            if "id" in value and value is not o:
+        kind = type(value)  # a quarter of the time of isinstance(), and asked of every value
+        if kind is list:
+            waiting.extend(value)
+        elif kind is dict and "resourceType" not in value:
+            waiting.extend(value.values())
+            if "id" in value:
                 ids.append(str(value["id"]))
     return len(set(ids)) == len(ids)
 
