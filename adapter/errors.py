@@ -19,6 +19,7 @@ Severity = Literal["error", "warning", "information"]
 Language = Literal["sv", "en"]
 
 _MESSAGES: Final = Path(__file__).parent / "messages"
+_POSITION: Final = {"en": "line {line}, column {column}", "sv": "rad {line}, kolumn {column}"}
 MOST_FAULTS: Final = 1_000
 """Told of one input by what reads or validates it; more are read by no one."""
 
@@ -73,6 +74,10 @@ class Fault:
     def do(self, language: Language = "en") -> str:
         return _fill(self.entry.do[language], self.named)
 
+    def position(self, language: Language = "en") -> str:
+        """The line and column in words; empty if there was no text."""
+        return "" if self.line is None else _POSITION[language].format(line=self.line, column=self.column)
+
     @property
     def reason(self) -> str:
         """The rule, and the profile whose rule it is."""
@@ -82,7 +87,7 @@ class Fault:
         """One line for a terminal: where, code, what, why, what to do."""
         place = self.where or "-"
         if self.line is not None:
-            place += f" (line {self.line}, column {self.column})"
+            place += f" ({self.position(language)})"
         why = f" [{self.reason}]" if self.reason else ""
         return f"{self.severity}: {place}: {self.code}: {self.says(language)}{why} {self.do(language)}"
 

@@ -189,10 +189,12 @@ def test_a_profile_that_is_named_on_the_command_line_is_held_to_besides_those_th
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_profile_that_nobody_knows_is_refused(run, form):
-    ended = run("check", BROKEN, "--format", form, "--profile", f"{KOORD}koord-none")
-    assert (ended.code, ended.out) == (1, b"")
-    assert "profile.unknown" in ended.err
+@pytest.mark.parametrize("url", [f"{KOORD}koord-none", ""])
+@pytest.mark.parametrize("file", [BROKEN, INTERVENTION])
+def test_a_profile_that_nobody_knows_is_a_wrong_argument_in_every_form(run, form, url, file):
+    ended = run("check", file, "--format", form, "--profile", url)
+    assert (ended.code, ended.out) == (2, b"")
+    assert "cli.unknown-profile" in ended.err
 
 
 PROFILE = {
@@ -222,7 +224,7 @@ def test_the_profiles_of_a_package_are_known_besides_ours(run, tmp_path):
     of_package = ("--package", tmp_path, "--profile", PROFILE["url"], "--format", "json")
     assert [row["where"] for row in run("check", "-", *of_package, stdin=task).json()] == ["Task.description"]
     assert run("check", "-", *of_package, "--profile", f"{KOORD}koord-task", stdin=task).code == 1
-    assert run("check", "-", "--profile", PROFILE["url"], stdin=task).code == 1
+    assert run("check", "-", "--profile", PROFILE["url"], stdin=task).code == 2
 
 
 def test_a_folder_that_is_no_package_ends_with_3(run, tmp_path):
@@ -285,6 +287,12 @@ def test_the_issues_of_several_files_name_their_file(run):
     issues = run("check", BROKEN, INTERVENTION, "none", "--format", "outcome").json()["issue"]
     assert [issue["diagnostics"].partition(": ")[0] for issue in issues] == [str(BROKEN)] * 4 + ["none"]
     assert "Line 3, column 3, /status. [R4 Task.status required binding] Use" in issues[0]["diagnostics"]
+
+
+def test_an_outcome_in_swedish_says_its_lines_in_swedish(run):
+    issues = run("check", BROKEN, "--format", "outcome", "--language", "sv").json()["issue"]
+    assert "Rad 3, kolumn 3, /status. [R4 Task.status required binding] Använd" in issues[0]["diagnostics"]
+    assert not any(word in issue["diagnostics"] for issue in issues for word in ("Line", "column", "guideline"))
 
 
 # for test runners

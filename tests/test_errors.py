@@ -82,6 +82,6 @@ def test_an_error_takes_status_and_exit_from_its_first_error():
 
 def test_a_fault_as_a_line_tells_where_what_why_and_what_to_do():
     line = errors.Fault("mapping.unknown-code", "Task.code", "code table channel", line=3, column=7).as_line("sv")
-    assert line.startswith("error: Task.code (line 3, column 7): mapping.unknown-code: Kodsystemet är vårt")
+    assert line.startswith("error: Task.code (rad 3, kolumn 7): mapping.unknown-code: Kodsystemet är vårt")
     assert "[code table channel]" in line
     assert line.endswith("regionens tillägg.")

@@ -32,13 +32,29 @@ class Bar:
     mode: Mode
     release: Release = "R4"
 
+    def look_up(self) -> None:
+        """
+        Before anything is read.
+
+        Raises:
+            Invalid: a profile that was asked for is not known (``cli.unknown-profile``).
+            Misconfigured: a folder is no package (``profile.package``).
+        """
+        from adapter.profiles import profiles
+
+        if self.profiles or self.packages:
+            known = profiles(self.release, self.packages)
+            unknown = [url for url in self.profiles if known.named(url) is None]
+            if unknown:
+                raise Invalid(Fault("cli.unknown-profile", "--profile", self.release))
+
     def faults(self, resource: dict[str, Any]) -> list[Fault]:
         """
         Against FHIR, profiles and rules; interventions, whose type has no place for a diagnosis, also without one.
 
         Raises:
             click.BadParameter: there is no such rule.
-            Invalid, Misconfigured: a profile or package that was asked for is not there (``profile.*``).
+            Misconfigured: a profile slices in a way that cannot be decided (``profile.slicing``).
         """
         from adapter.validation import RULES, diagnosis_content, validate
 
@@ -96,6 +112,7 @@ def check(  # noqa: PLR0913, PLR0917  one for each option
     koord-gc001 and koord-no-diagnosis; RULE is one of these or koord-subject.
     """
     bar = Bar(rules, profiles, packages, mode, release)
+    bar.look_up()
     found = [checked(name, bar) for name in files]
     _put(found, form, strict=strict)
     every = [fault for each in found for fault in each.faults]
@@ -108,7 +125,7 @@ def checked(name: str, bar: Bar) -> Checked:
     A file, or standard input for ``-``, and all that is wrong with it.
 
     Raises:
-        click.BadParameter, Invalid, Misconfigured: as ``Bar.faults``.
+        click.BadParameter, Misconfigured: as ``Bar.faults``.
     """
     from adapter.cli.report import Checked
 

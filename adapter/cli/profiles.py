@@ -37,15 +37,15 @@ def show(name: str | None, release: str | None, *, as_json: bool) -> int:
     """
     List what is published. With ID: what a profile or an extension asks beyond FHIR's own rules; anything else as it is.
 
-    ID is that of the list; KIND/ID if several have it (CodeSystem/channel). The profile or extension comes first. R4 if no
-    release is given.
+    ID is that of the list, or the canonical; KIND/ID if several have it (CodeSystem/channel). The profile or extension comes
+    first, and R4, if no release is given.
     """
     if name is None:
         put_rows([_listed(each, of) for of, each in _published(release)], as_json=as_json)
         return OK
-    found = _named(name, release or "R4")
+    of, found = _named(name, release)
     if found["resourceType"] == "StructureDefinition":
-        put_rows(list(_elements(found)), as_json=as_json)
+        put_rows(list(_elements(found, of)), as_json=as_json)
     else:
         put_json(found)
     return OK
@@ -54,7 +54,10 @@ def show(name: str | None, release: str | None, *, as_json: bool) -> int:
 @profiles.command()
 @_release
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Here, under the package's own name, if left out."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Here, under the package's own name, if left out; - for standard output.",
 )
 @click.option(
     "--full", type=click.Path(path_type=Path), metavar="FOLDER", help="Take snapshots with all texts from there."
@@ -69,11 +72,19 @@ def pack(release: str | None, out: Path | None, full: Path | None) -> int:
     chosen = release or "R4"
     resources = {f"{each['resourceType']}-{each['id']}.json": each for _, each in _published(chosen)}
     if full is not None:
-        resources |= {file: _full(full / file) for file in resources if file.startswith("StructureDefinition-")}
+        resources |= {
+            file: _full(full / file, each)
+            for file, each in resources.items()
+            if each["resourceType"] == "StructureDefinition"
+        }
     manifest = _manifest(chosen)
     target = out or Path(f"{manifest['name']}-{manifest['version']}.tgz")
+    packed = _archive(manifest, resources)
+    if out == Path("-"):
+        put(packed)
+        return OK
     try:
-        target.write_bytes(_archive(manifest, resources))
+        target.write_bytes(packed)
     except OSError as error:
         raise Misconfigured(Fault("cli.unwritable", str(target), type(error).__name__)) from None
     put(str(target))
@@ -99,30 +110,48 @@ def _listed(resource: Mapping[str, Any], release: str) -> Json:
     }
 
 
-def _named(name: str, release: str) -> Json:
-    kind, _, logical_id = name.rpartition("/")
+def _named(name: str, release: str | None) -> tuple[str, Json]:
+    """What is published under an id, with or without its kind, or under a canonical, with or without its version."""
+    from adapter.profiles import CANONICAL
+
+    plain, _, version = name.removeprefix(f"{CANONICAL}/").partition("|")
+    kind, _, logical_id = plain.rpartition("/")
     found = [
-        each
-        for _, each in _published(release, f"*-{logical_id}")
-        if each["id"] == logical_id and kind in {"", each["resourceType"]}
+        (of, each)
+        for of, each in _published(release, f"*-{logical_id}")
+        if each["id"] == logical_id and kind in {"", each["resourceType"]} and version in {"", each.get("version")}
     ]
     if not found:
-        raise Invalid(Fault("cli.unknown-artefact", "ID", release))
-    return min(found, key=lambda each: each["resourceType"] != "StructureDefinition")
+        raise Invalid(Fault("cli.unknown-artefact", "ID", release or " ".join(_RELEASES)))
+    return min(found, key=lambda one: one[1]["resourceType"] != "StructureDefinition")
 
 
-def _elements(structure: Mapping[str, Any]) -> Iterator[Json]:
-    """The elements of which the profile says something, as its snapshot has them."""
-    told = {element["id"] for element in structure["differential"]["element"]}
+def _lineage(structure: Json, release: str) -> Iterator[Json]:
+    """A profile, and the profiles of ours that it is made from, the nearest first."""
+    from adapter.profiles import EXTENSION
+
+    yield structure
+    parent = structure.get("baseDefinition", "")
+    if parent.startswith(EXTENSION):
+        yield from _lineage(_named(parent, release)[1], release)
+
+
+def _elements(structure: Json, release: str) -> Iterator[Json]:
+    """The elements of which the profile, or one that it is made from, says something, as its snapshot has them."""
+    told: dict[str, str] = {}
+    for profile in _lineage(structure, release):
+        for element in profile["differential"]["element"]:
+            told[element["id"]] = told.get(element["id"]) or element.get("short", "")
     for element in structure["snapshot"]["element"]:
         if element["id"] in told:
             binding = element.get("binding", {})
+            why = [told[element["id"]]] if element["max"] == "0" and told[element["id"]] else []
             yield {
                 "element": element["id"],
                 "card": f"{element['min']}..{element['max']}",
                 "type": " | ".join(_type(kind) for kind in element.get("type", ())) or None,
                 "binding": f"{binding['strength']} {binding['valueSet']}" if "valueSet" in binding else None,
-                "rules": "; ".join(_rules(element)) or None,
+                "rules": "; ".join([*why, *_rules(element)]) or None,
             }
 
 
@@ -145,14 +174,35 @@ def _rules(element: Mapping[str, Any]) -> Iterator[str]:
             yield f"{constraint['key']}: {constraint['human']}"
 
 
-def _full(file: Path) -> Json:
+def _full(file: Path, ours: Mapping[str, Any]) -> Json:
+    """
+    The same StructureDefinition with the texts in its snapshot.
+
+    Raises:
+        Invalid: it is not there, not readable (``cli.full-missing``, ``cli.unreadable-file``), or not it (``cli.not-full``).
+    """
     try:
-        resource: Json = json.loads(file.read_text("utf-8"))
+        resource: Any = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
-        raise Invalid(Fault("cli.no-such-file", str(file))) from None
+        raise Invalid(Fault("cli.full-missing", str(file))) from None
     except (OSError, ValueError) as error:
         raise Invalid(Fault("cli.unreadable-file", str(file), type(error).__name__)) from None
+    if not isinstance(resource, dict):
+        raise Invalid(Fault("cli.not-full", str(file), "resourceType"))
+    same = ("resourceType", "url", "version", "fhirVersion")
+    told = [name for name in same if resource.get(name) != ours.get(name)]
+    if told or not _has_texts(resource, ours):
+        raise Invalid(Fault("cli.not-full", str(file), ", ".join(told or ["snapshot"])))
     return resource
+
+
+def _has_texts(resource: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Its snapshot has the same elements, and says more of each than its path."""
+    snapshot = resource.get("snapshot")
+    elements = snapshot.get("element") if isinstance(snapshot, dict) else None
+    listed = [each for each in elements if isinstance(each, dict)] if isinstance(elements, list) else []
+    same = [each.get("id") for each in listed] == [each["id"] for each in ours["snapshot"]["element"]]
+    return same and all(each.get("definition") not in {None, each.get("path")} for each in listed)
 
 
 def _manifest(release: str) -> Json:

@@ -27,7 +27,7 @@ def _issue(fault: Fault, language: Language) -> dict[str, Any]:
         "severity": fault.severity,
         "code": fault.entry.issue,
         "details": {"coding": [{"system": FAULT_SYSTEM, "code": f"{_origin(fault)}_{fault.code}"}], "text": text},
-        "diagnostics": " ".join(part for part in (_place(fault), reason, fault.do(language)) if part),
+        "diagnostics": " ".join(part for part in (_place(fault, language), reason, fault.do(language)) if part),
     }
     if fault.where:
         issue["expression"] = [fault.where]
@@ -40,8 +40,8 @@ def _origin(fault: Fault) -> str:
     return "SEND" if fault.entry.status < 500 else "ADP"
 
 
-def _place(fault: Fault) -> str:
+def _place(fault: Fault, language: Language) -> str:
     if fault.line is None:
         return ""
     pointer = f", {fault.pointer}" if fault.pointer else ""
-    return f"Line {fault.line}, column {fault.column}{pointer}."
+    return f"{fault.position(language).capitalize()}{pointer}."

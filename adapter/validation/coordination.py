@@ -97,7 +97,7 @@ def diagnosis_content(resource: Json, release: Release = "R4") -> list[Fault]:
     """
     found: list[Place] = []
     _gather("", resource, None, found, _REASONS[release])
-    why = "koord-no-diagnosis: PDL 2 kap. 4 §; guideline of VGR on coordination interventions"
+    why = "koord-no-diagnosis: PDL 2 kap. 4 §; VGR, riktlinje om koordineringsinsatser"
     where = dict.fromkeys(fhirpath(release, resource, _steps(place)) for place in found[:MOST_FAULTS])
     return [Fault("fhir.diagnosis", where=each, why=why) for each in where]
 
@@ -108,7 +108,7 @@ def intervention_code(resource: Json, release: Release = "R4") -> list[Fault]:
         Fault(
             "fhir.gc001",
             where=fhirpath(release, resource, (*steps, "code")),
-            why="koord-gc001: guideline of VGR; Socialstyrelsen, KVÅ",
+            why="koord-gc001: VGR, riktlinje om koordineringsinsatser; Socialstyrelsen, KVÅ",
         )
         for steps, inner in _resources(resource, ())
         if inner["resourceType"] == "Task" and not _is_coded(inner.get("code"))
