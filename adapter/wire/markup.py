@@ -13,7 +13,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from typing import Any, Final
 
 from lxml import etree
@@ -32,7 +31,9 @@ _DECLARATION: Final = re.compile(
 )
 _START_TAG: Final = re.compile(r"<!--.*?-->|<!\[CDATA\[.*?\]\]>|(<[^/!?])", re.DOTALL)
 _MAYBE_TEXT: Final = re.compile(r">\s*(?:[^\s<]|<!\[CDATA\[)")
-_STRAY_TEXT: Final = etree.XPath(f"//*[namespace-uri()!='{XHTML}']/text()[normalize-space(.)!='']")
+_STRAY_TEXT: Final = etree.XPath(
+    f"(//*[not(self::h:*)]/text()[normalize-space(.)!=''])[position()<={MOST_FAULTS}]", namespaces={"h": XHTML}
+)
 _NO_CHARACTER: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SPECIAL: Final = re.compile('[&<>"\t\n\r]')
 _ESCAPES: Final = str.maketrans(
@@ -83,7 +84,7 @@ class Tree:
 
     def stray_texts(self) -> list[Any]:
         """The elements that hold text, or that text follows, where only XHTML may have any; at most ``MOST_FAULTS``."""
-        found = islice(_STRAY_TEXT(self.root) if _MAYBE_TEXT.search(self.text) else (), MOST_FAULTS)
+        found = _STRAY_TEXT(self.root) if _MAYBE_TEXT.search(self.text) else ()
         return list(dict.fromkeys(text.getparent() for text in found))
 
     def faults(self, refused: Sequence[RefusedError]) -> list[Fault]:
