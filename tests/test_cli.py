@@ -734,6 +734,18 @@ def test_doctor_finds_codes_of_the_region_that_do_not_fit(run, region):
     assert (code, found["mapping.overlay"]) == (3, "failed")
 
 
+def test_codes_that_fit_r4_and_not_r5_are_told_before_anybody_calls(run, region):
+    overlay = region.parent / "codes.toml"
+    overlay.write_text('[[code]]\ntable = "consent-state-r5"\nkey = "given"\ncode = "proposed"\n')
+    region.write_text(region.read_text().replace('# overlays = ["codes.toml"]', 'overlays = ["codes.toml"]'))
+    assert load("R4", (overlay,))
+    code, found = findings(run, region)
+    assert (code, found["mapping.profile"]) == (3, "failed")
+    for command in (("config", "check"), ("serve",), ("worker",)):
+        ended = run(*command, "--config", region)
+        assert (ended.code, "mapping.profile" in ended.err, "R5" in ended.err) == (3, True, True)
+
+
 def test_doctor_finds_a_clock_that_is_behind_the_store(run, region):
     run("send", CONSENTS, "--config", region)
     ahead = (datetime.now(UTC) + timedelta(days=1)).timestamp()

@@ -40,13 +40,13 @@ class Bar:
             Invalid: a profile that was asked for is not known (``cli.unknown-profile``).
             Misconfigured: a folder is no package (``profile.package``).
         """
+        if not self.profiles and not self.packages:
+            return
         from adapter.profiles import profiles
 
-        if self.profiles or self.packages:
-            known = profiles(self.release, self.packages)
-            unknown = [url for url in self.profiles if known.named(url) is None]
-            if unknown:
-                raise Invalid(Fault("cli.unknown-profile", "--profile", self.release))
+        known = profiles(self.release, self.packages)
+        if any(known.named(url) is None for url in self.profiles):
+            raise Invalid(Fault("cli.unknown-profile", "--profile", self.release))
 
     def faults(self, resource: dict[str, Any]) -> list[Fault]:
         """
