@@ -228,7 +228,7 @@ class _Reader:
                 refused.append(one.with_traceback(None))
                 _leave_out(found, row)
             if len(refused) > before:
-                self._below(row.step(_count(found, row.name) - 1), before)
+                self._below(row.step(_count(found, row.name) - 1 if row.is_list else 0), before)
             last = row
 
     def _child(self, child: Any, row: _Row, found: dict[str, Any], depth: int) -> None:
