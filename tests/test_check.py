@@ -6,7 +6,10 @@ import io
 import json
 import re
 import shutil
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from urllib.parse import unquote
 
@@ -16,9 +19,13 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from adapter.cli import koord, report, terminal
+from adapter.cli.checking import Bar, checked
 from adapter.cli.report import Checked
 from adapter.errors import Fault, codes
+from adapter.wire import json as json_form
 from adapter.wire import xml
+from tests.bad_input import misspelt
+from tests.fhir_generated import Maker
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 INTERVENTION, BROKEN = EXAMPLES / "intervention.json", EXAMPLES / "broken.json"
@@ -135,6 +142,110 @@ def test_check_says_the_same_of_json_and_of_xml(run):
     found = [[(row["code"], row["where"], row["pointer"]) for row in rows] for rows in (as_json, as_xml)]
     assert found[0] == found[1]
     assert all(row["line"] == 1 and row["column"] > 1 for row in as_xml)
+
+
+@given(
+    name=st.sampled_from(["Task", "CarePlan", "Consent", "Patient", "AuditEvent"]),
+    seed=st.integers(0, 10_000),
+    count=st.integers(0, 5),
+    random=st.randoms(use_true_random=False),
+)
+def test_what_is_wrong_is_the_same_in_json_in_xml_and_in_xml_with_misspelt_elements_besides(name, seed, count, random):
+    resource = Maker(seed, 0.5).resource(name)
+    for holder, key in random.choices(texts_in(resource), k=2):
+        holder[key] = random.choice(["", " ", "Z9", "2020-13-01"])
+    as_json = found_in(json_form.write(resource))
+    as_xml = found_in(misspelt(resource, count, random))
+    of_form = [fault for fault in as_xml if fault.code.startswith("wire.")]
+    assert [fault.code for fault in of_form] == ["wire.unknown-element"] * count
+    assert Counter(map(without_position, as_json)) == Counter(map(without_position, set(as_xml) - set(of_form)))
+    assert all(fault.line and fault.pointer is not None for fault in as_xml)
+
+
+def texts_in(value):
+    """Where texts stand that FHIR's XML can hold whatever they say."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = [(value, key) for key, each in children if isinstance(each, str) and key not in {"resourceType", "div"}]
+    return found + [place for _, each in children for place in texts_in(each)]
+
+
+def found_in(data):
+    with TemporaryDirectory() as folder:
+        path = written(Path(folder), data)
+        return checked(str(path), Bar((), (), (), "test")).faults
+
+
+def without_position(fault):
+    return replace(fault, line=None, column=None)
+
+
+def test_faults_of_form_hide_no_others_and_what_could_not_be_read_is_not_missing_too(run):
+    data = b"""<AuditEvent xmlns="http://hl7.org/fhir">
+      <type><sistem value="urn:x"/><code value=" "/></type>
+      <recorded value="2026"/>
+      <agent><requestor value="yes"/></agent>
+      <agent><requestor value="true"/><requestor value="false"/></agent>
+      <action value="Z"/>
+      <source><site>x</site><observer/></source>
+      <entity><wat/></entity>
+    </AuditEvent>"""
+    ended = run("check", "-", "--format", "json", stdin=data)
+    assert ended.code == 1
+    errors = [row for row in ended.json() if row["severity"] == "error"]
+    assert [(row["line"], row["code"], row["where"], row["pointer"]) for row in errors] == [
+        (2, "wire.unknown-element", "AuditEvent.type", "/type"),
+        (2, "fhir.format", "AuditEvent.type.code", "/type/code"),
+        (3, "fhir.format", "AuditEvent.recorded", "/recorded"),
+        (4, "wire.value", "AuditEvent.agent[0].requestor", "/agent/0"),
+        (5, "wire.repeated", "AuditEvent.agent[1].requestor", "/agent/1/requestor"),
+        (6, "wire.order", "AuditEvent.action", "/action"),
+        (6, "fhir.code", "AuditEvent.action", "/action"),
+        (7, "wire.text", "AuditEvent.source.site", "/source"),
+        (7, "fhir.empty", "AuditEvent.source.observer", "/source/observer"),
+        (8, "wire.unknown-element", "AuditEvent.entity[0]", "/entity/0"),
+    ]
+
+
+def test_what_has_faults_of_form_is_checked_and_not_used(run):
+    data = xml.write(json.loads(run("map", INTERVENTION).out)).replace(b"<status ", b"<statuz ")
+    assert "fhir.missing" in run("check", "-", stdin=data).text
+    for command in (["map", "-"], ["map", "-", "--release", "R5"]):
+        ended = run(*command, stdin=data)
+        assert (ended.code, ended.out) == (1, b"")
+        assert "wire.unknown-element" in ended.err
+
+
+@given(
+    unknown=st.lists(st.sampled_from(["Tolvan", "statuz", 'a"b', "a/b", "åäö", "x~y", "19121212-1212"]), min_size=1, unique=True),
+    random=st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_every_unknown_name_is_told_at_its_own_key_with_the_pointer_of_its_object_and_never_repeated(unknown, random):
+    names = ["text", "time", *unknown]
+    random.shuffle(names)
+    note = dict.fromkeys(names, "2026")
+    data = json.dumps({"resourceType": "Task", "status": "requested", "intent": "order", "note": [note]}, indent=1)
+    lines = data.splitlines()
+    found = [fault for fault in found_in(data.encode()) if fault.code == "fhir.unknown-element"]
+    keys = [lines[fault.line - 1][fault.column - 1 :].partition(": ")[0] for fault in found]
+    assert keys == [json.dumps(name) for name in names if name in unknown]
+    assert {(fault.where, fault.pointer) for fault in found} == {("Task.note[0]", "/note/0")}
+    assert not any(name in repr(fault) for fault in found for name in unknown)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["without a mark", "with a byte order mark"])
+def test_xml_is_told_from_json_by_what_follows_the_byte_order_mark(run, mark):
+    data = mark + b'\n<Task xmlns="http://hl7.org/fhir"><status value="x"/><intent value="order"/></Task>'
+    (row,) = run("check", "-", "--format", "json", stdin=data).json()
+    assert (row["code"], row["line"], row["column"]) == ("fhir.code", 2, 35)
+    (row,) = run("check", "-", "--format", "json", stdin=mark + b"\n[1,").json()
+    assert row["code"] == ("wire.bom" if mark else "wire.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_xml_in_another_encoding_is_refused_for_that(run, encoding):
+    data = '<Task xmlns="http://hl7.org/fhir"/>'.encode(encoding)
+    (row,) = run("check", "-", "--format", "json", stdin=data).json()
+    assert (row["code"], row["why"]) == ("wire.encoding", "FHIR http.html#mime-type")
 
 
 def test_a_diagnosis_is_no_fault_of_a_care_plan_until_the_rule_is_asked_for(run):

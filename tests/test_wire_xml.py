@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json as standard_json
 import time
+from copy import deepcopy
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from lxml import etree
 
 from adapter.definitions import definitions
 from adapter.errors import Invalid, Unreadable
+from adapter.validation import validate
 from adapter.wire import Limits, json, xml
 from tests.bad_input import misspelt
 from tests.fhir_generated import KNOWN, Maker, resources
@@ -199,6 +201,47 @@ def test_as_many_faults_are_told_as_elements_are_misspelt_and_the_rest_is_read_a
     with pytest.raises(Unreadable) as refusal:
         xml.read(data)
     assert refusal.value.faults == found.faults
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN.resource_types))
+def test_whatever_is_wrong_in_a_tree_is_told_and_the_rest_can_be_validated(name):
+    @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
+    def told(seed, random):
+        resource = Maker(seed, 0.5).resource(name)
+        data = shuffled(resource, random)
+        try:
+            found = xml.read_all(data)
+        except Unreadable as refusal:
+            assert refusal.faults
+            return
+        assert found.faults or xml.read(xml.write(found.value)) == found.value
+        assert all(fault.line and fault.column for fault in found.faults)
+        assert len(validate(found.value)) >= 0
+
+    told()
+
+
+def shuffled(resource, random):
+    """The XML of a resource with some elements repeated, moved, emptied, renamed or given other attributes or text."""
+    root = etree.fromstring(xml.write(resource))
+    for _ in range(random.randrange(6)):
+        one, other = random.choice(list(root.iter())), random.choice(list(root.iter()))
+        change = random.randrange(7)
+        if change == 0 and other.getparent() is not None:
+            one.append(deepcopy(other))
+        elif change == 1 and one.getparent() is not None:
+            one.addnext(deepcopy(one))
+        elif change == 2 and one.getparent() is not None:
+            one.getparent().insert(0, one)
+        elif change == 3:
+            one.attrib.clear()
+        elif change == 4:
+            one.set(random.choice(["value", "id", "url", "other"]), random.choice(["", "true", "1", CANARY]))
+        elif change == 5:
+            one.text = CANARY
+        else:
+            one.tag = random.choice([other.tag, "{http://hl7.org/fhir}other", "{urn:other}status"])
+    return etree.tostring(root, encoding="utf-8")
 
 
 def test_a_list_keeps_its_places_where_something_could_not_be_read():

@@ -151,9 +151,16 @@ def _put(found: Sequence[Checked], form: Form, *, strict: bool) -> None:
 
 
 def _fhir_faults(content: Content, bar: Bar) -> list[Fault]:
-    """Those of form, then of what could be read. That something is wrong where nothing could be read is told already."""
-    found = [fault for fault in bar.faults(content.value) if fault.where not in content.unread]
+    """Those of form, then of what could be read."""
+    found = [fault for fault in bar.faults(content.value) if not _is_told(fault, content)]
     return [*content.faults, *content.placed(found)]
+
+
+def _is_told(fault: Fault, content: Content) -> bool:
+    """Nothing could be read there, or all that could have been read is told to be wrong."""
+    inside = f"{fault.where}."
+    is_emptied = fault.code == "fhir.empty" and any(f"{each.where}.".startswith(inside) for each in content.faults)
+    return is_emptied or fault.where in content.unread
 
 
 def _record_faults(content: Content, mode: Mode) -> list[Fault]:
