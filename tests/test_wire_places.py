@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from adapter.wire import json as wire
 from adapter.wire import xml
-from adapter.wire.places import places, steps
+from adapter.wire.places import Nth, places, steps
 
 KEYS = st.sampled_from(["a", "b", "code", 'q"u', "å", "x\\y", "{", ",", "a/b", "~1", "m~n"])
 VALUES = st.recursive(
@@ -116,6 +116,30 @@ PATIENT = {
 def test_a_pointer_has_the_names_of_json_and_ends_at_what_is_there(path, pointer, form):
     data = xml.write(PATIENT) if form == "xml" else json.dumps(PATIENT).encode()
     assert place(data, steps(path)[1:]).pointer == pointer
+
+
+@given(document=VALUES, indent=st.none() | st.integers(0, 3), data=st.data())
+def test_a_property_is_found_by_its_number_with_the_pointer_of_its_object(document, indent, data):
+    objects = [path for path in paths_of(document) if isinstance(at(document, path), dict) and at(document, path)]
+    assume(objects)
+    path = data.draw(st.sampled_from(objects))
+    number = data.draw(st.integers(0, len(at(document, path)) - 1))
+    text = json.dumps(document, indent=indent).encode()
+    found, named = place(text, (*path, Nth(number))), place(text, (*path, list(at(document, path))[number]))
+    assert (found.line, found.column) == (named.line, named.column)
+    assert found.pointer == place(text, path).pointer
+
+
+def test_a_property_by_number_that_is_not_there_is_placed_at_its_object():
+    assert place(b'{\n"a": {"x": 1}}', ("a", Nth(7))) == place(b'{\n"a": {"x": 1}}', ("a",))
+
+
+def test_elements_that_are_not_fhirs_do_not_count_among_those_that_are():
+    data = b"""<Task xmlns="http://hl7.org/fhir"><note xmlns="urn:other"/>
+        <note><text value="a"/></note><note xmlns="urn:other"/>
+        <note><text value="b"/></note></Task>"""
+    found = xml.read_all(data)
+    assert [each.line for each in places(data, found.value, [("note", 0), ("note", 1, "text")])] == [2, 3]
 
 
 def test_an_element_whose_name_begins_that_of_another_is_not_taken_for_a_choice():

@@ -24,6 +24,12 @@ class Nth:
     number: int
 
 
+class _Unnamed(str):
+    """A name that was asked for by its number, and is told nowhere."""
+
+    __slots__ = ()
+
+
 Path: TypeAlias = Sequence[Step | Nth]
 
 _STEP: Final = re.compile(r"\.?(?P<name>[A-Za-z_][A-Za-z0-9_]*)|\[(?P<index>[0-9]{1,9})\]")
@@ -67,13 +73,9 @@ def places(data: bytes, document: Any, paths: Sequence[Path]) -> list[Place]:
     known = [_present(document, path) for path in paths]
     text = data.decode("utf-8-sig")
     offsets = _in_xml(data, known) if text.lstrip().startswith("<") else _in_json(text, known)
-    pointers = (
-        _pointer(found[:-1] if path[-1:] and isinstance(path[-1], Nth) else found)
-        for path, found in zip(paths, known, strict=True)
-    )
     return [
-        Place(line, column, pointer)
-        for (line, column), pointer in zip(lines_and_columns(text, offsets), pointers, strict=True)
+        Place(line, column, _pointer(path))
+        for (line, column), path in zip(lines_and_columns(text, offsets), known, strict=True)
     ]
 
 
@@ -98,7 +100,7 @@ def _present(value: Any, path: Path) -> tuple[Step, ...]:
         index, after = (step, rest) if isinstance(step, int) else (0, path)
         return (index, *_present(value[index], after)) if index < len(value) else ()
     if isinstance(value, dict) and isinstance(step, Nth):
-        return tuple(islice(value, step.number, step.number + 1))
+        return tuple(map(_Unnamed, islice(value, step.number, step.number + 1)))
     if isinstance(value, dict) and isinstance(step, str):
         return max(((name, *_present(value[name], rest)) for name in _names(value, step)), key=len, default=())
     return ()
@@ -119,6 +121,7 @@ def _is_choice(name: str, base: str) -> bool:
 
 
 def _pointer(path: Sequence[Step]) -> str:
+    path = path[:-1] if path and isinstance(path[-1], _Unnamed) else path
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
