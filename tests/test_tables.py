@@ -177,6 +177,7 @@ CELLS = {
     "a slice's system": ("parties/actor.toml", '"identifiers.orgnr"', '"identities.orgnr"'),
     "two slices of one code": ("intervention.toml", "task-output.next-step", "task-output.outcome"),
     "a profile": ("intervention.toml", 'profile = "koord-intervention"', 'profile = "koord-interventions"'),
+    "the field that a profile depends on": ("consent.toml", "koord-consent-{kind}", "koord-consent-{sort}"),
     "a profile of another type": ("care-plan.toml", 'profile = "koord-goal"', 'profile = "koord-care-plan"'),
 }  # fmt: skip
 """What is changed in a copy of the tables: file, before, after."""

@@ -30,8 +30,16 @@ _ALONE: Final = Surroundings(lambda _: None, lambda *_: False)
 class _Named:
     """The slices of a profile whose element a table writes, and those among them that something written stands in."""
 
-    slices: dict[str, Node] = field(default_factory=dict)
-    reached: set[str] = field(default_factory=set)
+    slices: dict[int, Node] = field(default_factory=dict)
+    reached: set[int] = field(default_factory=set)
+
+    def note(self, slices: Iterable[Node], reached: Iterable[Node]) -> None:
+        self.slices |= {id(part): part for part in slices}  # extensions have parts of the same id
+        self.reached |= {id(part) for part in reached}
+
+    @property
+    def missed(self) -> list[Node]:
+        return [part for key, part in self.slices.items() if key not in self.reached]
 
 
 def faults(tables: Sequence[Table], known: Profiles, *, has_overlay: bool) -> Iterator[Fault]:
@@ -54,11 +62,10 @@ def faults(tables: Sequence[Table], known: Profiles, *, has_overlay: bool) -> It
                     seen = named.setdefault(url, _Named())
                     yield from _Conformity(table, profile, known, parties, seen, has_overlay).faults(role, member)
     for url, seen in named.items():
-        for place in sorted(seen.slices.keys() - seen.reached):
-            if seen.slices[place].min > 0 or not has_overlay:
-                yield _fault(
-                    "", place, "the profile names this slice, and nothing that the rows write stands in it", url, known
-                )
+        for part in seen.missed:
+            if part.min > 0 or not has_overlay:
+                why = "the profile names this slice, and nothing that the rows write stands in it"
+                yield _fault("", part.id, why, url, known)
 
 
 def unpublished(tables: Iterable[CodeTable], known: Profiles) -> Iterator[Fault]:
@@ -71,7 +78,8 @@ def unpublished(tables: Iterable[CodeTable], known: Profiles) -> Iterator[Fault]
 
 def _members(table: Table, role: Role) -> Iterable[str]:
     """The values of the field that the profile depends on; one empty one if it depends on none."""
-    kind = table.model.model_fields[role.profile_field].annotation if role.profile_field else None
+    named = table.model.model_fields.get(role.profile_field)
+    kind = named.annotation if named else None
     return tuple(kind) if isinstance(kind, type) and issubclass(kind, StrEnum) else ("",)
 
 
@@ -175,8 +183,7 @@ class _Conformity:
         """An element and those of its slices that an item belongs to; of an extension, what defines it."""
         yield node
         mine = [part for part in node.slices.values() if self._test(node, part)(item, _ALONE)]
-        self.seen.slices |= {part.id: part for part in node.slices.values()}
-        self.seen.reached |= {part.id for part in mine}
+        self.seen.note(node.slices.values(), mine)
         for part in mine:
             if part.max == 0:
                 self._note(path.text, "the profile allows none")
