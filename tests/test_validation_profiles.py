@@ -513,8 +513,9 @@ def test_items_of_a_list_of_primitives_are_counted_with_what_stands_beside_them(
         assert not {("fhir.missing", "Patient.name[0].given"), ("fhir.too-many", "Patient.name[0].given")} & told(
             named(**odd)
         )
-    many = {"given": ["A"], "_given": [None, beside, beside, beside]}
-    assert ("fhir.too-many", "Patient.name[0].given") in told(named(**many))
+    for given in (["A"], ["A", "B"]):
+        many = {"given": given, "_given": [None, None, beside, beside]}
+        assert ("fhir.too-many", "Patient.name[0].given") in told(named(**many))
 
 
 def test_a_choice_is_there_by_what_stands_beside_it(judge):
