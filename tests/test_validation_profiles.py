@@ -304,7 +304,7 @@ def test_an_item_belongs_to_a_slice_that_a_value_tells_together_with_what_is_the
 def test_an_item_belongs_to_the_first_slice_that_takes_it(judge):
     told = judge(
         structure(
-            "p", "Task", element("Task.input", **by(("value", "type.coding.code"))),
+            "p", "Task", element("Task.input", **by(("pattern", "type.coding.code"))),
             element("Task.input:a", 0, 1), element("Task.input:a.type", patternCodeableConcept=concept("a")),
             element("Task.input:b", 1, 1), element("Task.input:b.type", patternCodeableConcept=concept("b")),
             element("Task.input:b.value[x]", type=[{"code": "string"}]),
@@ -892,12 +892,13 @@ ASKED = {
     "something inside something": ([element("Task.restriction.period.start", 1, 1)], task(restriction={"period": {"start": "2026"}}), [task(restriction={"period": {"end": "2026"}})]),
     "inside what is not there": ([element("Task.restriction.period.start", 1, 1)], task(restriction={"repetitions": 1}), [task(restriction={"period": {"end": "2026"}})]),
     "inside each item": ([element("Task.note.time", 1, 1)], task(note=[A | {"time": "2026-01-01T10:00:00Z"}]), [task(note=[A | {"time": "2026-01-01T10:00:00Z"}, B]), task(note=[A])]),
-    "a code of a set": ([element("Task.code", binding=REQUIRED)], task(code=concept("a", "b")), [task(code=concept("c")), task(code=concept("a", system="urn:t")), task(code=A), task(code=[concept("a")]), task(code="a"), task(code={"coding": ["a"]}), task(code={"coding": []})]),
+    "a code of a set": ([element("Task.code", binding=REQUIRED)], task(code=concept("a", "b")), [task(code=concept("c")), task(code=concept("a", system="urn:t")), task(code=A), task(code=[concept("a")]), task(code="a"), task(code={"coding": ["a"]}), task(code={"coding": []}), task(code={"coding": "a"}), task(code={"coding": concept("a")["coding"][0]})]),
     "a coding of a set": ([element("Task.input.value[x]", type=[{"code": "Coding"}], binding=REQUIRED)], task(input=[KIND | {"valueCoding": concept("a")["coding"][0]}]), [task(input=[KIND | {"valueCoding": {"system": "urn:t", "code": "a"}}]), task(input=[KIND | {"valueCoding": {"code": "a"}}]), task(input=[KIND | {"valueCoding": {"system": "urn:s"}}])]),
     "a bare code of a set": ([element("Task.input.value[x]", type=[{"code": "code"}], binding=REQUIRED)], task(input=[KIND | {"valueCode": "a"}]), [task(input=[KIND | {"valueCode": "c"}]), task(input=[KIND | {"valueCode": True}])]),
     "a reference to a type": ([element("Task.for", type=[{"code": "Reference", "targetProfile": [HL7 + "Patient"]}])], task(**{"for": {"reference": "Patient/1"}}), [task(**{"for": {"reference": "Group/1"}}), task(**{"for": {"reference": "https://a.example/Group/1"}})]),
     "a reference to one of two types": ([element("Task.for", type=[{"code": "Reference", "targetProfile": [HL7 + "Patient", HL7 + "Group"]}])], task(**{"for": {"reference": "Group/1"}}), [task(**{"for": {"reference": "Device/1"}})]),
     "a reference to a profile": ([element("Task.for", type=[{"code": "Reference", "targetProfile": [BASE + "active", HL7 + "Group"]}])], task(**{"for": {"reference": "Patient/1"}}), [task(**{"for": {"reference": "Device/1"}}), task(**{"for": {"reference": "#x"}}, contained=[{"resourceType": "Patient", "id": "x", "gender": "other"}])]),
+    "a reference to a profile in a slice": ([element("Task.input", **BY_CODE), element("Task.input:a", 0, None), TYPE_A, element("Task.input:a.value[x]", type=[{"code": "Reference", "targetProfile": [BASE + "active"]}]), element("Task.input:b", 0, None), TYPE_B], task(input=[{"type": concept("a"), "valueReference": {"reference": "Patient/1"}}, *inputs("b")]), [task(input=[{"type": concept("a"), "valueReference": {"reference": "#x"}}], contained=[{"resourceType": "Patient", "id": "x", "gender": "other"}])]),
     "a slice that must be there": ([element("Task.input", **BY_CODE), element("Task.input:a", 1, None), TYPE_A], task(input=inputs("b", "a", "a")), [task(), task(input=inputs("b")), task(input=[]), task(input={}), task(input=[{"type": "a", "valueString": "x"}]), task(input=[{"type": {"coding": ["a"]}, "valueString": "x"}])]),
     "a slice that may be there once": ([element("Task.input", **BY_CODE), element("Task.input:a", 0, 1), TYPE_A], task(input=inputs("b", "a", "b")), [task(input=inputs("a", "b", "a"))]),
     "a slice that may not be there": ([element("Task.input", **BY_CODE), element("Task.input:a", 0, 0), TYPE_A], task(input=inputs("b")), [task(input=inputs("a"))]),
