@@ -316,6 +316,20 @@ def test_an_item_belongs_to_the_first_slice_that_takes_it(judge):
     assert told.quickly(task(input=[both, *inputs("b")]))
 
 
+def test_a_slice_may_be_told_by_one_of_several_values(judge):
+    told = judge(
+        structure(
+            "p", "Task", element("Task.input", **by(("value", "type.coding"))), element("Task.input:a", 1, 1),
+            element("Task.input:a.type.coding", **by(("value", "code"))),
+            element("Task.input:a.type.coding:x", patternCoding={"code": "x"}), element("Task.input:a.type.coding:y", patternCoding={"code": "y"}),
+        )
+    )  # fmt: skip
+    for code in "xy":
+        assert told(task(input=inputs("z", code))) == set()
+        assert told.quickly(task(input=inputs("z", code)))
+    assert told(task(input=inputs("z"))) == {("fhir.missing", "Task.input")}
+
+
 def test_slices_are_told_by_what_an_extension_says(judge):
     url = "https://elsewhere.example/e"
     told = judge(
@@ -900,8 +914,8 @@ ASKED = {
     "a reference to a type": ([element("Task.for", type=[{"code": "Reference", "targetProfile": [HL7 + "Patient"]}])], task(**{"for": {"reference": "Patient/1"}}), [task(**{"for": {"reference": "Group/1"}}), task(**{"for": {"reference": "https://a.example/Group/1"}})]),
     "a reference to one of two types": ([element("Task.for", type=[{"code": "Reference", "targetProfile": [HL7 + "Patient", HL7 + "Group"]}])], task(**{"for": {"reference": "Group/1"}}), [task(**{"for": {"reference": "Device/1"}})]),
     "a reference to a profile": ([element("Task.for", type=[{"code": "Reference", "targetProfile": [BASE + "active", HL7 + "Group"]}])], task(**{"for": {"reference": "Patient/1"}}), [task(**{"for": {"reference": "Device/1"}}), task(**{"for": {"reference": "#x"}}, contained=[{"resourceType": "Patient", "id": "x", "gender": "other"}])]),
-    "a reference to a profile in a slice": ([element("Task.input", **BY_CODE), element("Task.input:a", 0, None), TYPE_A, element("Task.input:a.value[x]", type=[{"code": "Reference", "targetProfile": [BASE + "active"]}]), element("Task.input:b", 0, None), TYPE_B], task(input=[{"type": concept("a"), "valueReference": {"reference": "Patient/1"}}, *inputs("b")]), [task(input=[{"type": concept("a"), "valueReference": {"reference": "#x"}}], contained=[{"resourceType": "Patient", "id": "x", "gender": "other"}])]),
-    "a slice that must be there": ([element("Task.input", **BY_CODE), element("Task.input:a", 1, None), TYPE_A], task(input=inputs("b", "a", "a")), [task(), task(input=inputs("b")), task(input=[]), task(input={}), task(input=[{"type": "a", "valueString": "x"}]), task(input=[{"type": {"coding": ["a"]}, "valueString": "x"}])]),
+    "a reference to a profile in a slice": ([element("Task.input", **BY_CODE), element("Task.input:a", 0, None), TYPE_A, element("Task.input:a.value[x]", type=[{"code": "Reference", "targetProfile": [BASE + "active"]}]), element("Task.input:b", 0, None), TYPE_B], task(input=[*inputs("b"), {"type": concept("a"), "valueReference": {"reference": "Patient/1"}}]), [task(input=[{"type": concept("a"), "valueReference": {"reference": "#x"}}], contained=[{"resourceType": "Patient", "id": "x", "gender": "other"}])]),
+    "a slice that must be there": ([element("Task.input", **BY_CODE), element("Task.input:a", 1, None), TYPE_A], task(input=inputs("b", "a", "a")), [task(), task(input=inputs("b")), task(input=[]), task(input={}), task(input=[KIND | {"valueString": "x"}]), task(input=[{"type": "a", "valueString": "x"}]), task(input=[{"type": {"coding": ["a"]}, "valueString": "x"}])]),
     "a slice that may be there once": ([element("Task.input", **BY_CODE), element("Task.input:a", 0, 1), TYPE_A], task(input=inputs("b", "a", "b")), [task(input=inputs("a", "b", "a"))]),
     "a slice that may not be there": ([element("Task.input", **BY_CODE), element("Task.input:a", 0, 0), TYPE_A], task(input=inputs("b")), [task(input=inputs("a"))]),
     "two of a slice": ([element("Task.input", **BY_CODE), element("Task.input:a", 2, 2), TYPE_A], task(input=inputs("a", "b", "a")), [task(input=inputs("a")), task(input=inputs("a", "a", "a"))]),
