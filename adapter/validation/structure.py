@@ -131,7 +131,8 @@ def _is_any_object(release: Release, path: str, name: str) -> bool:
     """Resources, and a resource's extensions, are looked into elsewhere."""
     shape = definitions(release).shape(path)
     element = shape.properties.get(name) if shape else None
-    return element is not None and element.type in {"Resource", *{"Extension"} - {path}}
+    kind = element.type if element else ""
+    return kind == "Resource" or (kind == "Extension" and path != "Extension")
 
 
 def _values(value: Any, left: int) -> int:
