@@ -330,6 +330,19 @@ def test_a_slice_may_be_told_by_one_of_several_values(judge):
     assert told(task(input=inputs("z"))) == {("fhir.missing", "Task.input")}
 
 
+def test_slices_are_told_by_the_value_of_a_choice(judge):
+    told = judge(
+        structure(
+            "p", "Task", element("Task.input", **by(("value", "value"))),
+            element("Task.input:a", 1, 1), element("Task.input:a.value[x]", fixedString="a"),
+        )
+    )  # fmt: skip
+    one, other = (KIND | {"valueString": each} for each in "ab")
+    assert told(task(input=[one, other])) == set()
+    assert told(task(input=[other])) == {("fhir.missing", "Task.input")}
+    assert told(task(input=[one, one])) == {("fhir.too-many", "Task.input")}
+
+
 def test_slices_are_told_by_what_an_extension_says(judge):
     url = "https://elsewhere.example/e"
     told = judge(
