@@ -265,6 +265,7 @@ def test_slices_are_told_by_a_required_binding(judge):
     )  # fmt: skip
     assert told(task(input=inputs("a", "c"))) == set()
     assert told(task(input=inputs("a", "b"))) == {("fhir.too-many", "Task.input")}
+    assert told(task(input=[KIND | {"valueString": "x"}] * 2)) == set(), "a text is no code"
 
 
 def by(*discriminators, rules="open", ordered=False):
