@@ -1029,18 +1029,20 @@ def test_a_slicing_that_cannot_be_decided_refuses_the_package(judge, slicing):
 
 
 @pytest.mark.parametrize(
-    "asked",
+    ("path", "asked"),
     [
-        {},
-        {"binding": {"strength": "extensible", "valueSet": "https://example.org/ValueSet/ab"}},
-        {"binding": {"strength": "required", "valueSet": "https://example.org/ValueSet/far"}},
+        ("type", {}),
+        ("type", {"binding": {"strength": "extensible", "valueSet": "https://example.org/ValueSet/ab"}}),
+        ("type", {"binding": {"strength": "required", "valueSet": "https://example.org/ValueSet/far"}}),
+        ("type.coding.code", {"patternCodeableConcept": {"text": "x", "coding": [{"system": "urn:s"}]}}),
+        ("type.coding.code", {"patternCodeableConcept": {"text": "x"}}),
     ],
 )
-def test_a_slice_is_not_told_by_an_element_that_allows_more_than_can_be_known(judge, asked):
+def test_a_slice_is_not_told_by_an_element_that_allows_more_than_can_be_known(judge, path, asked):
     kind = element("Task.input:a.type", 1, 1, **asked)
     told = judge(
         value_set("ab", ("urn:s", ["a", "b"])),
-        structure("p", "Task", element("Task.input", **by(("value", "type"))), element("Task.input:a", 0, 1), kind),
+        structure("p", "Task", element("Task.input", **by(("value", path))), element("Task.input:a", 0, 1), kind),
     )
     with pytest.raises(Misconfigured) as refused:
         told(task(input=inputs("a")))
