@@ -353,6 +353,8 @@ def test_slices_are_told_by_what_an_extension_says(judge):
             element("Task.note:a", 1, 1), element("Task.note:a.extension", **by(("value", "url"))),
             element("Task.note:a.extension:e", 1, 1, type=[{"code": "Extension", "profile": [url]}]),
             element("Task.note:a.extension:e.value[x]", fixedString="a"),
+            element("Task.note:a.extension:f", 0, 1, type=[{"code": "Extension", "profile": [f"{url}/f"]}]),
+            element("Task.note:a.extension:f.value[x]", fixedString="b"),
         ),
     )  # fmt: skip
 
