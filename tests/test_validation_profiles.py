@@ -1038,6 +1038,7 @@ def test_a_slicing_that_cannot_be_decided_refuses_the_package(judge, slicing):
         ("type", {"binding": {"strength": "required", "valueSet": "https://example.org/ValueSet/far"}}),
         ("type.coding.code", {"patternCodeableConcept": {"text": "x", "coding": [{"system": "urn:s"}]}}),
         ("type.coding.code", {"patternCodeableConcept": {"text": "x"}}),
+        ("type.nowhere", {"type": [{"code": "CodeableConcept", "profile": [BASE + "no-such"]}]}),
     ],
 )
 def test_a_slice_is_not_told_by_an_element_that_allows_more_than_can_be_known(judge, path, asked):
