@@ -64,9 +64,9 @@ def _errors(release: Release, path: str, value: Any) -> Iterator[tuple[Steps, Va
     if _values(value, MOST_VALUES):
         yield from ((tuple(error.instance_path), error) for error in validator.iter_errors(value))
         return
-    large = [name for name, child in value.items() if not _values(child, MOST_VALUES // 100)]
+    large = [name for name, child in value.items() if not _values(child, MOST_VALUES // 100 + 1)]
     lists = [name for name in large if isinstance(value[name], list)]
-    objects = {name: inner for name in set(large) - set(lists) if (inner := _inner(release, path, name))}
+    objects = {name: inner for name in set(large) - set(lists) if (inner := _inner(release, path, name, is_list=False))}
     rest = value | {name: [None] for name in lists} | {name: {} for name in objects}
     for steps, error in _errors_of_rest(validator, rest):
         if not (steps and (steps[0] in objects or (steps[0] in lists and len(steps) > 1))):
@@ -99,7 +99,7 @@ def _errors_of_list(
             found = ((tuple(error.instance_path), error) for error in validator.iter_errors({name: items}))
             inside = ((steps[1], steps[2:], error) for steps, error in found if len(steps) > 1)
             yield from (((name, start + int(index), *steps), error) for index, steps, error in inside)
-        elif inner := _inner(release, path, name):
+        elif inner := _inner(release, path, name, is_list=True):
             yield from (((name, start, *steps), error) for steps, error in _errors(release, inner, items[0]))
         else:
             yield (name, start), None
@@ -116,13 +116,18 @@ def _parts(listed: list[Any]) -> Iterator[tuple[int, list[Any]]]:
     yield start, listed[start:]
 
 
-def _inner(release: Release, path: str, name: str) -> str | None:
+def _inner(release: Release, path: str, name: str, *, is_list: bool) -> str | None:
     """The shape of a property that can be looked at by itself, since its element asks nothing more of it."""
     known = definitions(release)
     shape = known.shape(path)
     element = shape.properties.get(name) if shape else None
     inner = known.shape_of(element) if element else None
-    if element is None or inner is None or (element.binding and element.binding.strength == "required"):
+    if (
+        element is None
+        or inner is None
+        or element.is_list != is_list
+        or (element.binding and element.binding.strength == "required")
+    ):
         return None
     return inner.path if (inner.path == "Extension") == (path == "Extension") else None
 
