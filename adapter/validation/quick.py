@@ -100,7 +100,7 @@ def literal(types: Iterable[str]) -> str:
 def _rest(asked: Plan) -> Plan | None:
     """What a schema cannot say of an element and of those below it; None if nothing is left."""
     children = tuple(rest for child in asked.children if (rest := _rest(child)))
-    parts = tuple((part, _rest(replace(part.plan, low=0, high=None))) for part in asked.parts)
+    parts = tuple((part, _rest(part.plan)) for part in asked.parts)
     told = any(rest for _, rest in parts)
     checks = tuple(check for check in asked.checks if not _is_own(check))
     targets = asked.targets if _names_profiles(asked) else ()
