@@ -317,6 +317,25 @@ def test_an_item_belongs_to_the_first_slice_that_takes_it(judge):
     assert told.quickly(task(input=[both, *inputs("b")]))
 
 
+def test_items_of_a_slice_that_a_reference_or_an_extension_tells_are_counted(judge):
+    url = "https://elsewhere.example/e"
+    told = judge(
+        structure(
+            "p", "Task", element("Task.basedOn", **by(("value", "resolve().active"))), element("Task.basedOn:a", 0, 1, type=[{"code": "Reference", "targetProfile": [BASE + "active"]}]),
+            element("Task.note", **by(("value", f"extension('{url}').value"))), element("Task.note:a", 0, 1), element("Task.note:a.extension", **by(("value", "url"))),
+            element("Task.note:a.extension:e", 0, 1, type=[{"code": "Extension", "profile": [url]}]), element("Task.note:a.extension:e.value[x]", fixedString="a"),
+        ),
+        structure("active", "Patient", element("Patient.active", 1, 1, fixedBoolean=True)),
+    )  # fmt: skip
+    note = {"text": "x", "extension": [{"url": url, "valueString": "a"}]}
+    assert told(task(note=[note, A])) == set()
+    assert told(task(note=[note, note])) == {("fhir.too-many", "Task.note")}
+    patients = [PATIENT | {"id": each} for each in "xy"]
+    assert told(task(basedOn=[{"reference": "#x"}, {"reference": "#y"}], contained=patients)) >= {
+        ("fhir.too-many", "Task.basedOn")
+    }
+
+
 def test_a_slice_may_be_told_by_one_of_several_values(judge):
     told = judge(
         structure(
