@@ -322,6 +322,7 @@ def test_items_of_a_slice_that_a_reference_or_an_extension_tells_are_counted(jud
     told = judge(
         structure(
             "p", "Task", element("Task.basedOn", **by(("value", "resolve().active"))), element("Task.basedOn:a", 0, 1, type=[{"code": "Reference", "targetProfile": [BASE + "active"]}]),
+            element("Task.partOf", **by(("type", "resolve()"))), element("Task.partOf:a", 0, 1, type=[{"code": "Reference", "targetProfile": [HL7 + "Task"]}]),
             element("Task.note", **by(("value", f"extension('{url}').value"))), element("Task.note:a", 0, 1), element("Task.note:a.extension", **by(("value", "url"))),
             element("Task.note:a.extension:e", 0, 1, type=[{"code": "Extension", "profile": [url]}]), element("Task.note:a.extension:e.value[x]", fixedString="a"),
         ),
@@ -330,6 +331,10 @@ def test_items_of_a_slice_that_a_reference_or_an_extension_tells_are_counted(jud
     note = {"text": "x", "extension": [{"url": url, "valueString": "a"}]}
     assert told(task(note=[note, A])) == set()
     assert told(task(note=[note, note])) == {("fhir.too-many", "Task.note")}
+    parts = [task(id=each, intent="plan") for each in "xy"]
+    assert told(task(partOf=[{"reference": "#x"}, {"reference": "#y"}], contained=parts)) == {
+        ("fhir.too-many", "Task.partOf")
+    }
     patients = [PATIENT | {"id": each} for each in "xy"]
     assert told(task(basedOn=[{"reference": "#x"}, {"reference": "#y"}], contained=patients)) >= {
         ("fhir.too-many", "Task.basedOn")
