@@ -153,7 +153,19 @@ def _put(found: Sequence[Checked], form: Form, *, strict: bool) -> None:
 def _fhir_faults(content: Content, bar: Bar) -> list[Fault]:
     """Those of form, then of what could be read."""
     found = [fault for fault in bar.faults(content.value) if not _is_told(fault, content)]
-    return [*content.faults, *content.placed(found)]
+    return [*content.faults, *content.placed(found), *_other_release(content, bar, found)]
+
+
+def _other_release(content: Content, bar: Bar, found: Sequence[Fault]) -> list[Fault]:
+    """A word where names that are unknown in this release are what makes the resource wrong, and it is right in the other."""
+    if content.faults or bar.packages or bar.profiles or all(each.code != "fhir.unknown-element" for each in found):
+        return []
+    from adapter.validation import errors
+
+    other: Release = "R5" if bar.release == "R4" else "R4"
+    if errors(replace(bar, release=other).faults(content.value)):
+        return []
+    return [Fault("cli.other-release", severity="information", named=(("release", other),))]
 
 
 def _is_told(fault: Fault, content: Content) -> bool:
