@@ -317,6 +317,20 @@ def test_an_item_belongs_to_the_first_slice_that_takes_it(judge):
     assert told.quickly(task(input=[both, *inputs("b")]))
 
 
+@pytest.mark.parametrize("kind", ["type", "profile"])
+def test_slices_are_told_by_what_a_reference_inside_leads_to(judge, kind):
+    types = [{"code": "Reference", "targetProfile": [BASE + "active"]}]
+    told = judge(
+        structure(
+            "p", "Task", element("Task.input", **by((kind, "value.resolve()"))), element("Task.input:a", 1, 1), element("Task.input:a.value[x]", type=types),
+        ),
+        structure("active", "Patient", element("Patient.active", 1, 1)),
+    )  # fmt: skip
+    leading = task(input=[KIND | {"valueReference": {"reference": "#x"}}])
+    assert told(leading | {"contained": [PATIENT | {"id": "x"}]}) == set()
+    assert told(leading | {"contained": [task(id="x")]}) == {("fhir.missing", "Task.input")}
+
+
 def test_items_of_a_slice_that_a_reference_or_an_extension_tells_are_counted(judge):
     url = "https://elsewhere.example/e"
     told = judge(
