@@ -18,7 +18,7 @@ conformance: .venv/ready
 proof: .venv/ready
 	@$(BIN)/python tests/proof.py
 
-# One small fault at a time in the modules of the gate and the validator: about two hours on two cores. See docs/mutants.md.
+# One small fault at a time in the modules of the gate and the validator: somewhat more than an hour on two cores. See docs/mutants.md.
 mutants: .venv/ready
 	@$(BIN)/python tests/mutants.py
 

@@ -54,14 +54,7 @@ TESTS = {
     "consent.rulebook": [*DECISION, "tests/test_consent_rulebook.py", *FOREIGN],
     "consent.decide": [*DECISION, *FOREIGN],
     "validation.slicing": [*PROFILES, *QUICK],
-    "validation.bindings": [*PROFILES, *QUICK, "tests/test_validation.py"],
-    "validation.plans": [*PROFILES, *QUICK],
-    "validation.profiles": [*PROFILES, *QUICK],
-    "validation.extensions": [*PROFILES, "tests/test_hl7_extensions.py"],
-    "validation.holds": QUICK,
     "validation.quick": [*PROFILES, *QUICK],
-    "validation.plain": QUICK,
-    "validation.own_invariants": ["tests/test_own_invariants.py"],
 }
 """The modules that are mutated, by their names below adapter, and the tests that must notice."""
 FOCUS = " and ".join(
