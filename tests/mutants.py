@@ -53,7 +53,6 @@ TESTS = {
     "consent.rules": ["tests/test_consent_rules.py", *DECISION],
     "consent.rulebook": [*DECISION, "tests/test_consent_rulebook.py", *FOREIGN],
     "consent.decide": [*DECISION, *FOREIGN],
-    "validation.slicing": [*PROFILES, *QUICK],
     "validation.quick": [*PROFILES, *QUICK],
 }
 """The modules that are mutated, by their names below adapter, and the tests that must notice."""
