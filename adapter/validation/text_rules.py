@@ -16,7 +16,8 @@ ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 """A URI with a scheme."""
 _FULL_URL_OPTIONAL: Final = frozenset({"transaction", "transaction-response", "batch", "batch-response"})
 _PAGES: Final = ("first", "previous", "next", "last")
-RESTFUL: Final = re.compile(r"(?P<base>https?://\S*)/[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}")
+SERVER: Final = re.compile(r"https?://\S*")
+RESTFUL: Final = re.compile(rf"(?P<base>{SERVER.pattern})/[A-Z][A-Za-z]+/[A-Za-z0-9.-]{{1,64}}")
 """The address of a resource on a server."""
 
 

@@ -23,7 +23,7 @@ from adapter.validation.bindings import Bound
 from adapter.validation.invariants import INVARIANTS, Holds, objects
 from adapter.validation.narrative import broken_rule
 from adapter.validation.profiles import Against
-from adapter.validation.text_rules import ABSOLUTE, RESTFUL, TEXT_RULES
+from adapter.validation.text_rules import ABSOLUTE, RESTFUL, SERVER, TEXT_RULES
 
 Content = Literal["object", "resource", "companion", "narrative", "integer", "list"]
 Place = tuple[Any, str | int]
@@ -475,7 +475,7 @@ def _bundle(resource: dict[str, Any]) -> _Bundle:
     by_url: dict[str, Mapping[str, Any]] = {}
     names: set[str] = set()
     bases: set[str] = set()
-    count = 0
+    count, located = 0, True
     for entry in objects(resource, "entry"):
         inner = entry.get("resource")
         if not isinstance(inner, dict):
@@ -484,9 +484,10 @@ def _bundle(resource: dict[str, Any]) -> _Bundle:
         url, name = str(entry.get("fullUrl")), f"{inner.get('resourceType')}/{inner.get('id')}"
         by_url.setdefault(url, inner)
         names.add(name)
-        bases.add(url.removesuffix(f"/{name}") if RESTFUL.fullmatch(url) and url.endswith(f"/{name}") else "")
-    only = bases.pop() if len(bases) == 1 and len(by_url) == count else ""
-    return _Bundle(by_url, frozenset(names), is_uniform=bool(only), base=only)
+        bases.add(url.removesuffix(f"/{name}"))
+        located = located and url.endswith(f"/{name}")
+    only = bases.pop() if located and len(bases) == 1 and len(by_url) == count else ""
+    return _Bundle(by_url, frozenset(names), is_uniform=SERVER.fullmatch(only) is not None, base=only)
 
 
 def _nothing(_: str) -> None:
