@@ -27,7 +27,7 @@ from adapter.wire import Limits, xml
 from adapter.wire import json as wire
 
 Json = dict[str, Any]
-LIMITS = Limits(size=100_000_000, depth=200, nodes=20_000_000, attributes=64)
+LIMITS = Limits(size=100_000_000, depth=200, nodes=20_000_000, elements=20_000_000, attributes=64)
 WANTED = 0.999
 """The share of examples that the converter must bring back identical."""
 _NOT_RESOURCES = {"package.json", ".index.json"}

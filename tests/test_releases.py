@@ -68,6 +68,8 @@ WRONG = {
     "R4's element of a type": ({"resourceType": "Organization", "name": "x", "telecom": []}, ("fhir.unknown-element", "Organization")),
     "a time where there is a day": ({"resourceType": "Consent", "status": "active", "date": "2026-01-01T00:00:00Z"}, ("fhir.format", "date")),
     "a number in place of its text": ({"resourceType": "DocumentReference", "status": "current", "content": [{"attachment": {"size": 1, "url": "urn:x"}}]}, ("fhir.type", "Attachment.size")),
+    "a size below zero": ({"resourceType": "DocumentReference", "status": "current", "content": [{"attachment": {"size": "-5", "url": "urn:x"}}]}, ("fhir.invariant", "datatypes.html#Attachment.size")),
+    "a size that is not that of the data": ({"resourceType": "DocumentReference", "status": "current", "content": [{"attachment": {"size": "5", "data": "QUJD", "contentType": "text/plain"}}]}, ("fhir.invariant", "datatypes.html#Attachment.size")),
     "a number beyond 64 bits": ({"resourceType": "DocumentReference", "status": "current", "content": [{"attachment": {"size": "9223372036854775808", "url": "urn:x"}}]}, ("fhir.format", "integer64")),
     "a language that is none": ({"resourceType": "Patient", "communication": [{"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": "sv SE"}]}}]}, ("fhir.code", "Patient.communication.language required binding")),
     "a search without its link (bdl-18)": (bundle("searchset", {"fullUrl": "https://a.example/Task/1", "resource": task(id="1")}), ("fhir.invariant", "bdl-18")),

@@ -35,12 +35,14 @@ def _identifier_system(o: Json) -> bool:
 
 
 def _size_of_data(o: Json) -> bool:
-    """The size is that of the data before they were written in base 64, where both are there."""
+    """The size is not below zero, which R5's type of it allows, and that of the data before base 64, where both are there."""
     data, size = o.get("data"), o.get("size")
-    if not isinstance(data, str) or not isinstance(size, int):
+    if isinstance(size, str) and size.startswith("-"):
+        return False
+    if not isinstance(data, str) or not str(size).isdecimal():
         return True
     letters = len("".join(data.split()).rstrip("="))
-    return size == letters * 3 // 4
+    return int(str(size)) == letters * 3 // 4
 
 
 def _ids_once(o: Json) -> bool:
