@@ -107,9 +107,10 @@ def _present(value: Any, path: Path) -> tuple[Step, ...]:
 
 
 def _names(value: dict[str, Any], step: str) -> list[str]:
-    """A property's own name before that of its extensions, and both before the names of a choice."""
+    """A property's own name before that of its extensions, wherever they stand, and both before the names of a choice."""
     exact = [name for name in (step, f"_{step}") if name in value]
-    return exact or [name for name in value if _is_choice(name.removeprefix("_"), step)]
+    choice = (name for name in value if _is_choice(name.removeprefix("_"), step))
+    return exact or sorted(choice, key=lambda name: name.startswith("_"))
 
 
 def _is_choice(name: str, base: str) -> bool:
