@@ -62,7 +62,7 @@ def _errors(release: Release, path: str, value: Any) -> Iterator[tuple[Steps, Va
     """What is wrong, each with its place; None: more may be."""
     validator = _validator(release, path)
     if _values(value, MOST_VALUES):
-        yield from ((tuple(error.instance_path), error) for error in validator.iter_errors(value))
+        yield from _all_errors(validator, value)
         return
     large = [name for name, child in value.items() if not _values(child, MOST_VALUES // 100 + 1)]
     lists = [name for name in large if isinstance(value[name], list)]
@@ -77,10 +77,14 @@ def _errors(release: Release, path: str, value: Any) -> Iterator[tuple[Steps, Va
         yield from _errors_of_list(release, path, name, value[name])
 
 
+def _all_errors(validator: Draft202012Validator, value: Any) -> Iterator[tuple[Steps, ValidationError]]:
+    return ((tuple(error.instance_path), error) for error in validator.iter_errors(value))
+
+
 def _errors_of_rest(validator: Draft202012Validator, value: Any) -> Iterator[tuple[Steps, ValidationError | None]]:
     """What is not told of a value elsewhere: all, if that is not too much."""
     if _values(value, MOST_VALUES):
-        yield from ((tuple(error.instance_path), error) for error in validator.iter_errors(value))
+        yield from _all_errors(validator, value)
         return
     try:
         validator.validate(value)
@@ -96,7 +100,7 @@ def _errors_of_list(
     validator = _validator(release, path)
     for start, items in _parts(listed):
         if _values(items, MOST_VALUES) or _is_any_object(release, path, name):
-            found = ((tuple(error.instance_path), error) for error in validator.iter_errors({name: items}))
+            found = _all_errors(validator, {name: items})
             inside = ((steps[1], steps[2:], error) for steps, error in found if len(steps) > 1)
             yield from (((name, start + int(index), *steps), error) for index, steps, error in inside)
         elif inner := _inner(release, path, name, is_list=True):
@@ -118,10 +122,8 @@ def _parts(listed: list[Any]) -> Iterator[tuple[int, list[Any]]]:
 
 def _inner(release: Release, path: str, name: str, *, is_list: bool) -> str | None:
     """The shape of a property that can be looked at by itself, since its element asks nothing more of it."""
-    known = definitions(release)
-    shape = known.shape(path)
-    element = shape.properties.get(name) if shape else None
-    inner = known.shape_of(element) if element else None
+    element = _property(release, path, name)
+    inner = definitions(release).shape_of(element) if element else None
     if (
         element is None
         or inner is None
@@ -134,10 +136,14 @@ def _inner(release: Release, path: str, name: str, *, is_list: bool) -> str | No
 
 def _is_any_object(release: Release, path: str, name: str) -> bool:
     """Resources, and a resource's extensions, are looked into elsewhere."""
-    shape = definitions(release).shape(path)
-    element = shape.properties.get(name) if shape else None
+    element = _property(release, path, name)
     kind = element.type if element else ""
     return kind == "Resource" or (kind == "Extension" and path != "Extension")
+
+
+def _property(release: Release, path: str, name: str) -> Element | None:
+    shape = definitions(release).shape(path)
+    return shape.properties.get(name) if shape else None
 
 
 def _values(value: Any, left: int) -> int:
