@@ -76,6 +76,7 @@ def narrowed(document, **more):
 
 
 LIMITED = COLLABORATE | {"period": {"end": "2026-11-21"}}
+RENEWING = r.consent("c-2", "collaborate", recipient=r.EMPLOYER, given_on="2026-11-20", informed_on="2026-11-20")
 """Until midnight in Sweden: 23:00 UTC."""
 EVERYTHING = [INTERVENTIONS, COLLABORATE, r.intervention()]
 
@@ -239,8 +240,7 @@ def test_a_new_narrower_consent_and_a_refusal_of_their_own_take_away_as_a_new_ve
 def test_a_renewed_consent_that_opens_as_much_takes_nothing_away():
     async def story(adapter):
         await sent(adapter, *EVERYTHING, i1=["employer"])
-        again = r.consent("c-2", "collaborate", recipient=r.EMPLOYER, given_on="2026-11-20", informed_on="2026-11-20")
-        return await sent(adapter, again)
+        return await sent(adapter, RENEWING)
 
     assert run(story)["notified"] == []
 
@@ -309,13 +309,12 @@ def test_one_who_certainly_got_nothing_is_not_told():
 
 def test_what_may_have_left_rested_on_the_consents_of_then():
     """An attempt that was lost, then the consent replaced; the first one's withdrawal still concerns who may have it."""
-    again = r.consent("c-2", "collaborate", recipient=r.EMPLOYER, given_on="2026-11-20", informed_on="2026-11-20")
 
     async def story(adapter):
         adapter.transport.expect("employer", "reset")
         await sent(adapter, *EVERYTHING, i1=["employer"])
-        await sent(adapter, again)
-        return await sent(adapter, r.withdrawn(COLLABORATE)), await sent(adapter, r.withdrawn(again))
+        await sent(adapter, RENEWING)
+        return await sent(adapter, r.withdrawn(COLLABORATE)), await sent(adapter, r.withdrawn(RENEWING))
 
     first, second = run(story)
     assert told(first) == ["employer"]
@@ -836,16 +835,20 @@ def test_an_attempt_that_was_decided_before_the_end_does_not_begin_after_it(monk
     assert not [each for each in seen if each.destination == "employer"]
 
 
+async def ended_after_its_renewal(adapter, clock):
+    """Something was got on the first of two consents before the second came, and the first is over: who was told."""
+    await sent(adapter, INTERVENTIONS, LIMITED, r.intervention(), i1=["employer"])
+    await sent(adapter, RENEWING)
+    clock.forward(days=2)
+    await withdraw.sweep(adapter)
+    return await listed(adapter)
+
+
 def test_a_consent_that_was_renewed_before_it_ended_tells_nobody():
     clock = r.Clock()
-    again = r.consent("c-2", "collaborate", recipient=r.EMPLOYER, given_on="2026-11-20", informed_on="2026-11-20")
 
     async def story(adapter):
-        await sent(adapter, INTERVENTIONS, LIMITED, r.intervention(), i1=["employer"])
-        await sent(adapter, again)
-        clock.forward(days=2)
-        await withdraw.sweep(adapter)
-        return await listed(adapter)
+        return await ended_after_its_renewal(adapter, clock)
 
     assert run(story, clock=clock) == {}
 
@@ -867,15 +870,10 @@ def test_what_ended_while_nobody_looked_is_told_though_the_consent_has_a_new_ver
 
 def test_who_got_something_on_a_consent_that_has_ended_is_told_when_the_one_that_renewed_it_is_withdrawn():
     clock = r.Clock()
-    again = r.consent("c-2", "collaborate", recipient=r.EMPLOYER, given_on="2026-11-20", informed_on="2026-11-20")
 
     async def story(adapter):
-        await sent(adapter, INTERVENTIONS, LIMITED, r.intervention(), i1=["employer"])
-        await sent(adapter, again)
-        clock.forward(days=2)
-        await withdraw.sweep(adapter)
-        before = await listed(adapter)
-        await sent(adapter, r.withdrawn(again, on="2026-11-23"))
+        before = await ended_after_its_renewal(adapter, clock)
+        await sent(adapter, r.withdrawn(RENEWING, on="2026-11-23"))
         return before, [each.task["focus"]["identifier"]["value"] for each in adapter.transport.notices()]
 
     assert run(story, clock=clock) == ({}, ["c-c"])
