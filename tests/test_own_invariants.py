@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.tables import CANONICAL
-from adapter.validation.own_invariants import OWN
+from adapter.validation.own_invariants import OWN, SAID
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 RELEASES = ("r4", "r5")
@@ -267,3 +267,9 @@ def test_the_functions_never_fail_on_what_has_another_shape(key, data):
         node, name = data.draw(st.sampled_from(list(places(element))))
         node[name] = deepcopy(data.draw(st.sampled_from(ODD)))
     assert OWN[key](element) in {True, False}
+
+
+@pytest.mark.parametrize("key", SAID)
+@pytest.mark.parametrize("value", [None, True, 1, "GC001", [], [{"code": {"coding": [{"system": "x"}]}}]])
+def test_what_is_no_object_breaks_no_invariant_that_is_said_as_a_schema(key, value):
+    assert OWN[key](value)

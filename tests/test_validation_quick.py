@@ -16,8 +16,10 @@ from test_validation import mutated
 from unhurried import walked
 
 from adapter.profiles import profiles
-from adapter.validation import plain, schema, validate
+from adapter.validation import plain, quick, schema, validate
+from adapter.validation.holds import Functions
 from adapter.validation.invariants import INVARIANTS
+from adapter.validation.own_invariants import OWN, SAID
 from adapter.validation.quick import Unsayable, compiled
 from adapter.validation.text_rules import TEXT_RULES
 from adapter.wire import json
@@ -169,6 +171,14 @@ def test_a_rule_with_a_form_of_its_own_is_a_rule_and_no_function_is_called_for_i
     assert not builder.functions._all
 
 
+@pytest.mark.parametrize("key", OWN)
+def test_of_our_invariants_those_that_a_schema_can_say_call_no_function(key):
+    functions = Functions()
+    made = quick._own(key, functions)
+    assert made is SAID[key] if key in SAID else made == {"holds": 0}
+    assert len(functions._all) == (key not in SAID)
+
+
 DOCUMENT, PATIENT = {"type": "document", "total": 1}, {"resourceType": "Patient", "id": "x"}
 CONTAINED = {
     "contained": [PATIENT | {"contained": [PATIENT], "meta": {"versionId": "1", "security": [{"code": "x"}]}}] * 2
@@ -178,6 +188,7 @@ BROKEN = {
     ("Bundle", "bdl-1"): DOCUMENT,
     **{("Bundle", f"bdl-{number}"): DOCUMENT for number in (9, 10, 11)},
     ("Bundle", "bdl-12"): {"type": "message", "entry": [{"resource": PATIENT}]},
+    ("Bundle", "http.html#paging"): {"type": "collection", "link": [{"relation": "next"}]},
     **{("DomainResource", f"dom-{number}"): CONTAINED for number in (2, 4, 5)},
     ("DomainResource", "references.html#contained"): CONTAINED,
     ("Meta", "resource.html#Meta"): {"security": [LABEL, LABEL]},

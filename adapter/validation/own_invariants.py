@@ -4,7 +4,7 @@ The invariants of our profiles (``koord-*`` in profiles/fsh) as functions, compi
 Each takes the JSON object of the element on which the profile states the invariant, and says whether it holds, in R4 and R5.
 As in ``adapter.validation.invariants`` they never fail on an object of a wrong shape, which is reported elsewhere.
 ``koord-no-diagnosis`` and ``koord-gc001`` are the part of those rules that FHIRPath can tell; what stands in prose is looked
-for by ``adapter.validation.coordination``.
+for by ``adapter.validation.coordination``. What every intervention is asked is stated as JSON Schema (``SAID``).
 """
 
 from __future__ import annotations
@@ -98,30 +98,25 @@ _NO_SIGN: Final = {
     "items": {"$ref": "#/$defs/value"},
 }
 """A value without anything coded in a system of diagnoses, or a link to a Condition, at any depth."""
-_NO_DIAGNOSIS: Final = validator(
-    {
-        "properties": {
-            "contained": {"$ref": "#/$defs/value", **_NOT_CONDITION, "items": _NOT_CONDITION},
+_NO_DIAGNOSIS: Final = {
+    "$id": "urn:koord:no-diagnosis",
+    "properties": {
+        "contained": {"$ref": "#/$defs/value", **_NOT_CONDITION, "items": _NOT_CONDITION},
+    },
+    "additionalProperties": {"$ref": "#/$defs/value"},
+    "$defs": {
+        "value": _NO_SIGN,
+        "diagnoses": {
+            "type": "string",
+            "anyOf": [
+                {"pattern": f"^(?:{'|'.join(map(re.escape, _DIAGNOSES))})"},
+                {"enum": sorted(_DIAGNOSES_OF_HL7)},
+            ],
+            "not": {"const": _ALSO_KVA},
         },
-        "additionalProperties": {"$ref": "#/$defs/value"},
-        "$defs": {
-            "value": _NO_SIGN,
-            "diagnoses": {
-                "type": "string",
-                "anyOf": [
-                    {"pattern": f"^(?:{'|'.join(map(re.escape, _DIAGNOSES))})"},
-                    {"enum": sorted(_DIAGNOSES_OF_HL7)},
-                ],
-                "not": {"const": _ALSO_KVA},
-            },
-        },
-    }
-)
-
-
-def _no_diagnosis(resource: Json) -> bool:
-    """As ``_diagnoses`` and ``_leads_to_no_condition``; as a schema, since every intervention is asked."""
-    return bool(_NO_DIAGNOSIS.is_valid(resource))
+    },
+}
+"""As ``_diagnoses`` and ``_leads_to_no_condition``."""
 
 
 def _plan_diagnosis(plan: Json) -> bool:
@@ -147,15 +142,11 @@ def _has_coding(**asked: str | tuple[str, ...]) -> dict[str, Any]:
     return {"required": ["code"], "properties": {"code": code}}
 
 
-_GC001: Final = validator({"if": _has_coding(system=_KIND), "then": _has_coding(system=_KVA, code="GC001")})
-
-
-def _gc001(task: Json) -> bool:
-    return bool(_GC001.is_valid(task))
-
-
-def _subject_given(reference: Json) -> bool:
-    return has(reference, "reference", "identifier")
+_GC001: Final = {"if": _has_coding(system=_KIND), "then": _has_coding(system=_KVA, code="GC001")}
+_SUBJECT_GIVEN: Final = {
+    "if": {"type": "object"},
+    "then": {"anyOf": [{"required": [mark + name]} for name in ("reference", "identifier") for mark in ("", "_")]},
+}
 
 
 def _offer_answer(task: Json) -> bool:
@@ -247,11 +238,21 @@ def _audit_number(event: Json) -> bool:
     return not any(isinstance(system, str) and system.startswith(_NUMBERS_OF_PERSONS) for system in systems)
 
 
+SAID: Final[Mapping[str, dict[str, Any]]] = {
+    "koord-subject-given": _SUBJECT_GIVEN,
+    "koord-no-diagnosis": _NO_DIAGNOSIS,
+    "koord-gc001": _GC001,
+}
+"""Those that are asked of every intervention, as JSON Schema; what is no object breaks none."""
+
+
+def _holds(schema: dict[str, Any]) -> Holds:
+    return validator(schema).is_valid
+
+
 OWN: Final[Mapping[str, Holds]] = {
-    "koord-subject-given": _subject_given,
-    "koord-no-diagnosis": _no_diagnosis,
+    **{key: _holds(schema) for key, schema in SAID.items()},
     "koord-plan-diagnosis": _plan_diagnosis,
-    "koord-gc001": _gc001,
     "koord-offer-answer": _offer_answer,
     "koord-informed-first": _informed_first,
     "koord-withdrawn-inactive": _withdrawn_inactive,

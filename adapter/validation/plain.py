@@ -67,6 +67,7 @@ _ASKED_IF: Final[dict[tuple[str, str], Json]] = {
     ("Bundle", "bdl-1"): {"required": ["total"]},
     **{("Bundle", f"bdl-{number}"): _of_type("document") for number in (9, 10, 11)},
     ("Bundle", "bdl-12"): _of_type("message"),
+    ("Bundle", "http.html#paging"): {"required": ["link"]},
     **{("DomainResource", f"dom-{number}"): {"required": ["contained"]} for number in (2, 4, 5)},
     ("DomainResource", "references.html#contained"): {"required": ["contained"]},
     ("Meta", "resource.html#Meta"): {"required": ["security"]},

@@ -18,8 +18,7 @@ from jsonschema_rs import Draft202012Validator
 from adapter.profiles import Profiles
 from adapter.validation.bindings import Bound
 from adapter.validation.holds import Functions
-from adapter.validation.invariants import Holds
-from adapter.validation.own_invariants import OWN
+from adapter.validation.own_invariants import OWN, SAID
 from adapter.validation.plans import Check, Plan, plan
 from adapter.validation.slicing import Json, pattern_schema
 
@@ -140,7 +139,7 @@ def rules_of(asked: Plan, functions: Functions, *, is_plain: bool = False) -> Js
     """
     if asked.limits:
         raise Unsayable
-    rules = [functions.call(_of_objects(OWN[check.key])) for check in asked.checks if _is_own(check)]
+    rules = [_own(check.key, functions) for check in asked.checks if _is_own(check)]
     if asked.pattern is not None:
         rules.append(pattern_schema(asked.pattern))
     if asked.bound is not None:
@@ -268,8 +267,10 @@ def _members(part: Plan, mine: Json) -> Iterator[Json]:
         yield {"contains": mine, "minContains": part.low, **most}
 
 
-def _of_objects(holds: Holds) -> Holds:
-    return lambda value: not isinstance(value, dict) or holds(value)
+def _own(key: str, functions: Functions) -> Json:
+    """One of our invariants, as a schema if it can be said."""
+    holds = OWN[key]
+    return SAID.get(key) or functions.call(lambda value: not isinstance(value, dict) or holds(value))
 
 
 def coded(bound: Bound, functions: Functions) -> Json:

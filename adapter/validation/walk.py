@@ -66,7 +66,7 @@ class _Plan:
     asks_of_all: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Bundle:
     """
     A Bundle around a resource: its resources by fullUrl, their names as relative references would say them, and the server
@@ -75,7 +75,7 @@ class _Bundle:
     """
 
     entries: Mapping[str, Mapping[str, Any]]
-    names: frozenset[str]
+    names: set[str]
     is_uniform: bool
     base: str = ""
 
@@ -250,9 +250,8 @@ class Walk:
         found = plain.often(self.profiles, name, tuple(dict.fromkeys([*asked, *_named(resource)])))
         if found is None or not found.says_yes(resource):
             return False
-        against = self._against(bundle)
         for url, rest in found.rests:
-            against.walk(rest, url, resource, place, self._report)
+            self._against(bundle).walk(rest, url, resource, place, self._report)
         for index, entry in enumerate(objects(resource, "entry") if name == "Bundle" else ()):
             if "resource" in entry:
                 here = (((place, "entry"), index), "resource")
@@ -475,7 +474,7 @@ def _bundle(resource: dict[str, Any]) -> _Bundle:
     by_url: dict[str, Mapping[str, Any]] = {}
     names: set[str] = set()
     bases: set[str] = set()
-    count, located = 0, True
+    count = 0
     for entry in objects(resource, "entry"):
         inner = entry.get("resource")
         if not isinstance(inner, dict):
@@ -484,10 +483,9 @@ def _bundle(resource: dict[str, Any]) -> _Bundle:
         url, name = str(entry.get("fullUrl")), f"{inner.get('resourceType')}/{inner.get('id')}"
         by_url.setdefault(url, inner)
         names.add(name)
-        bases.add(url.removesuffix(f"/{name}"))
-        located = located and url.endswith(f"/{name}")
-    only = bases.pop() if located and len(bases) == 1 and len(by_url) == count else ""
-    return _Bundle(by_url, frozenset(names), is_uniform=SERVER.fullmatch(only) is not None, base=only)
+        bases.add(url.removesuffix(f"/{name}") if url.endswith(f"/{name}") else "")
+    only = bases.pop() if len(bases) == 1 and len(by_url) == count else ""
+    return _Bundle(by_url, names, is_uniform=SERVER.fullmatch(only) is not None, base=only)
 
 
 def _nothing(_: str) -> None:

@@ -179,12 +179,10 @@ def _object(limits: Limits) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]
     most = limits.names
 
     def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(pairs) > most:
-            raise _RefusedError("wire.names")
         found = dict(pairs)
-        if len(found) < len(pairs):
-            raise _RefusedError("wire.duplicate-key")
-        return found
+        if len(found) == len(pairs) <= most:
+            return found
+        raise _RefusedError("wire.names" if len(pairs) > most else "wire.duplicate-key")
 
     return made
 
