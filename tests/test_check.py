@@ -357,7 +357,7 @@ def test_the_text_tells_what_is_alike_once_with_all_its_places_and_ends_with_the
     lines = ended.text.splitlines()
     assert lines[0] == str(tmp_path / "input.json")
     assert lines.count("  error fhir.code") == 1
-    places = re.findall(r"\d+:\d+\s+\S+\.(\w+)\s+/\S+/(\w+)\s+\[R4 \S+\s+required\s+binding\]", ended.text)
+    places = re.findall(r"\d+:\d+\s+\S+\.(\w+)\s+/\S+/(\w+)\s+\[R4 \S+\s+required\s+\S+/[a-z-]+\]", ended.text)
     assert places == [(name, name) for name in ("status", "priority", "gender", "gender")]
     assert re.fullmatch(r"\d+ errors in .*input\.json", lines[-2])
     assert max(map(len, lines)) <= 100
@@ -400,12 +400,18 @@ def test_check_gives_an_operation_outcome_that_is_valid(run):
 def test_the_issues_of_several_files_name_their_file(run):
     issues = run("check", BROKEN, INTERVENTION, "none", "--format", "outcome").json()["issue"]
     assert [issue["diagnostics"].partition(": ")[0] for issue in issues] == [str(BROKEN)] * 4 + ["none"]
-    assert "Line 3, column 3, /status. [R4 Task.status required binding] Use" in issues[0]["diagnostics"]
+    assert (
+        "Line 3, column 3, /status. [R4 Task.status required http://hl7.org/fhir/ValueSet/task-status] Use"
+        in issues[0]["diagnostics"]
+    )
 
 
 def test_an_outcome_in_swedish_says_its_lines_in_swedish(run):
     issues = run("check", BROKEN, "--format", "outcome", "--language", "sv").json()["issue"]
-    assert "Rad 3, kolumn 3, /status. [R4 Task.status required binding] Använd" in issues[0]["diagnostics"]
+    assert (
+        "Rad 3, kolumn 3, /status. [R4 Task.status required http://hl7.org/fhir/ValueSet/task-status] Använd"
+        in issues[0]["diagnostics"]
+    )
     assert not any(word in issue["diagnostics"] for issue in issues for word in ("Line", "column", "guideline"))
 
 
@@ -521,7 +527,10 @@ def test_sarif_points_at_the_line_and_names_the_element_the_rule_and_what_to_do(
     assert location["physicalLocation"]["region"] == {"startLine": 3, "startColumn": 3}
     assert unquote(location["physicalLocation"]["artifactLocation"]["uri"]).endswith(str(BROKEN))
     assert location["logicalLocations"] == [{"fullyQualifiedName": "Task.status"}]
-    assert first["properties"] == {"rule": "R4 Task.status required binding", "pointer": "/status"}
+    assert first["properties"] == {
+        "rule": "R4 Task.status required http://hl7.org/fhir/ValueSet/task-status",
+        "pointer": "/status",
+    }
     assert "Use one of the value set's codes." in first["message"]["text"]
 
 

@@ -678,6 +678,24 @@ def test_a_reference_whose_target_is_here_leads_to_one_of_its_profiles(judge):
     assert told(task(**{"for": {"reference": "Patient/1"}})) == set(), "of what is elsewhere only the type can be told"
 
 
+def test_a_reference_that_fits_no_known_target_is_warned_of_where_another_target_is_not_known(judge):
+    def told(*names):
+        targets = [name if "/" in name else BASE + name for name in names]
+        aimed = element("Task.for", type=[{"code": "Reference", "targetProfile": targets}])
+        return judge(structure("p", "Task", aimed), structure("active", "Patient", element("Patient.active", 1, 1)))
+
+    lame = task(**{"for": {"reference": "#x"}}, contained=[{"resourceType": "Patient", "id": "x", "gender": "male"}])
+    elsewhere = task(**{"for": {"reference": "Patient/1"}})
+    warned = {("profile.unknown", "Task.for.reference")}
+    for aim in (lame, elsewhere):
+        assert told("none")(aim) == told("active", "none")(lame) == told("none", HL7 + "Group")(aim) == set()
+        assert told("none")(aim, severity="warning") == told("none", HL7 + "Group")(aim, severity="warning") == warned
+    assert told("active", "none")(lame, severity="warning") == warned
+    assert told("active", "none")(elsewhere, severity="warning") == set(), "it may well be the one that is known"
+    found = validate(elsewhere, profiles=[BASE + "p"], packages=(told("none", "other").package,))
+    assert [fault.why for fault in found] == [f"Task.for {BASE}none or {BASE}other"]
+
+
 def test_a_resource_is_held_to_the_profiles_that_it_names_wherever_it_stands(judge):
     told = judge(structure("p", "Patient", element("Patient.active", 1, 1)) | {"version": "1.0"})
     lame = {"resourceType": "Patient", "gender": "male", "meta": {"profile": [BASE + "p|1.0"]}}

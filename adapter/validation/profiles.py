@@ -161,7 +161,10 @@ class _Walk:
             self._fault("profile.invariant", place, asked, check.key, check.severity, named=named)
 
     def _target(self, asked: Plan, value: Any, place: Place) -> None:
-        """A reference whose target is here leads to one of the profiles; otherwise its type is all that can be told."""
+        """
+        A reference whose target is here leads to one of the profiles; otherwise its type is all that can be told. Where a profile is
+        not known, it might be what the target follows.
+        """
         reference = value.get("reference") if isinstance(value, dict) else None
         if isinstance(reference, dict):  # of a CodeableReference
             place, reference = (place, "reference"), reference.get("reference")
@@ -171,12 +174,21 @@ class _Walk:
         kind = _type_named(reference) or (target.get("resourceType") if target else None)
         if kind is None:
             return
-        known = self.against.known
-        fitting = [url for url in asked.targets if (known.profile(url) or _Bare(url)).type == kind]
-        if not fitting or (
-            target is not None and not any("/" not in url or self._conforms(target, url) for url in fitting)
-        ):
+        types = {url: self._type_of_target(url) for url in asked.targets}
+        fitting = [url for url in asked.targets if types[url] == kind]
+        if any(target is None or "/" not in url or self._conforms(target, url) for url in fitting):
+            return
+        if unknown := [url for url in asked.targets if types[url] is None]:
+            self._fault("profile.unknown", (place, "reference"), asked, " or ".join(unknown), "warning")
+        else:
             self._fault("fhir.reference-target", (place, "reference"), asked, "targets")
+
+    def _type_of_target(self, url: str) -> str | None:
+        """The type of the resources that a target names: by its bare name, or by a profile; None if that is not known."""
+        if "/" not in url:
+            return url
+        found = self.against.known.profile(url)
+        return found.type if found else None
 
     def _profiled(self, asked: Plan, value: Any, place: Place) -> None:
         """None of the profiles of a type holds: with one, its own faults say why."""
@@ -217,13 +229,6 @@ class _Walk:
                 profile=self.url,
             )
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Bare:
-    """A target that is a resource type and no profile; of a profile that is not known, no type can be told."""
-
-    type: str
 
 
 def _items(asked: Plan, parent: dict[str, Any], place: Place) -> Iterator[tuple[Item, Place]]:

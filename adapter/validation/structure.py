@@ -223,11 +223,17 @@ class _Place:
         return "fhir.code" if code == "fhir.format" and binding and binding.strength == "required" else code
 
     def rule(self, code: str) -> str:
-        """The rule that is broken: ``R4 Task.status required binding``, ``R4 dateTime``."""
-        if self.element is None:
+        """The rule that is broken: ``R4 Task.status required http://hl7.org/fhir/ValueSet/task-status``, ``R4 dateTime``."""
+        element = self.element
+        if element is None:
             return f"{self.release} structure"
-        what = {"fhir.code": f"{self.element.path} required binding", "fhir.format": self.element.type}
-        return f"{self.release} {what.get(self.code(code), self.element.path)}"
+        match self.code(code):
+            case "fhir.code" if element.binding:
+                return f"{self.release} {element.path} required {element.binding.value_set}"
+            case "fhir.format":
+                return f"{self.release} {element.type}"
+            case _:
+                return f"{self.release} {element.path}"
 
     def missing(self, name: str) -> Fault:
         element = self.shape.properties.get(name) if self.shape else None
