@@ -80,11 +80,12 @@ class Node:
             yield from node.below()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """
-    One StructureDefinition; ``version`` is empty where it states none. ``contexts``: where an extension may stand, as ``(type, expression)``; ``is_modifier``: it changes what
-    the element that it stands in means, and stands in ``modifierExtension``.
+    One StructureDefinition, the same object wherever it is known; ``version`` is empty where it states none. ``contexts``: where
+    an extension may stand, as ``(type, expression)``; ``is_modifier``: it changes what the element that it stands in means, and
+    stands in ``modifierExtension``.
     """
 
     url: str

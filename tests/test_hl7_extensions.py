@@ -156,7 +156,7 @@ def test_no_binding_of_an_extension_is_to_codes_that_are_not_known():
 
 @pytest.mark.parametrize("name", sorted(ROWS))
 def test_every_extension_of_hl7_takes_the_types_of_value_that_it_names_and_no_other(name):
-    assert compiled(KNOWN, BASE + name)
+    assert compiled(KNOWN, KNOWN.profile(BASE + name))
     value = next((row for row in ROWS[name]["elements"] if row["id"] == "Extension.value[x]"), {"card": "0..1"})
     allowed = {word.partition("(")[0].partition("<")[0] for word in value.get("types", ())}
     against = Against(KNOWN, lambda _: None, str, {})
@@ -185,7 +185,7 @@ def test_they_are_read_only_where_an_extension_of_hl7_occurs():
     known = Profiles("R4")
     known.base = Definitions("R4")
     for url in known.own:
-        assert compiled(known, url)
+        assert compiled(known, known.profile(url))
     Walk(known).resource(patient(extension=[{"url": "https://example.org/x", "valueString": "x"}]))
     assert "_extensions" not in vars(known.base)
     Walk(known).resource(patient(extension=[NATIONALITY]))

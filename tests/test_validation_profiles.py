@@ -77,7 +77,7 @@ class Judge:
     def quickly(self, resource, name="p"):
         """The quick yes of the profile, and the one of plain resources that are held to it, say yes."""
         known, url = profiles("R4", (self.package,)), BASE + name
-        quick, whole = compiled(known, url).quick, plain.plain(known, resource["resourceType"], (url,))
+        quick, whole = compiled(known, known.profile(url)).quick, plain.plain(known, resource["resourceType"], (url,))
         return quick is not None and quick.is_valid(resource) and whole is not None and whole.says_yes(resource)
 
 

@@ -43,7 +43,7 @@ def at_once(monkeypatch):
 def test_most_profiles_have_a_quick_yes():
     for release in ("R4", "R5"):
         known = profiles(release)
-        having = [url for url in known.own if (found := compiled(known, url)) and found.quick]
+        having = [url for url in known.own if (found := known.profile(url)) and compiled(known, found).quick]
         assert len(having) > len(known.own) * 0.8
 
 
@@ -51,7 +51,8 @@ def test_most_profiles_have_a_quick_yes():
 def test_an_example_gets_the_quick_yes_of_its_profile(release, name):
     resource = EXAMPLES[release, name]
     [url] = [url for url in resource["meta"]["profile"] if url.startswith("https://koord.example")]
-    found = compiled(profiles(release), url)
+    known = profiles(release)
+    found = compiled(known, known.profile(url))
     if found.quick is not None:
         assert found.quick.is_valid(resource)
 

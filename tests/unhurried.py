@@ -8,15 +8,14 @@ import pytest
 
 from adapter.validation import plain, validate
 from adapter.validation import profiles as judging
-from adapter.validation.quick import Compiled, compiled
+from adapter.validation.quick import compiled
 
 
 def walked(resource, release="R4", **asked):
     """As ``validate``."""
 
-    def whole(known, url):
-        found: Compiled | None = compiled(known, url)
-        return found and replace(found, quick=None)
+    def whole(known, profile):
+        return replace(compiled(known, profile), quick=None)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(judging, "compiled", whole)

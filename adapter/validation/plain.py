@@ -116,7 +116,7 @@ def plain(known: Profiles, kind: str, urls: tuple[str, ...]) -> Plain | None:
     Raises:
         Misconfigured: a profile slices in a way that cannot be decided here (``profile.slicing``).
     """
-    profiles = [found for url in urls if known.named(url) and (found := compiled(known, url))]
+    profiles = [compiled(known, found) for url in urls if (found := known.named(url))]
     if len(profiles) < len(urls) or any(each.quick is None or each.resource != kind for each in profiles):
         return None
     builder = _Builder(known)
@@ -283,8 +283,8 @@ class _Builder:
         return _by_url(found)
 
     def _extension(self, url: str, profile: Profile, steps: _Path) -> Json:
-        definition = compiled(self.known, url)
-        if definition is None or definition.rest is not None:
+        definition = compiled(self.known, profile)
+        if definition.rest is not None:
             raise Unsayable
         return {
             "allOf": [

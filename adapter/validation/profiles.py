@@ -43,9 +43,10 @@ class Against:
         Tells every fault of a resource or of a value of a data type against a profile; False if the profile is not known.
         ``container``: the resource whose contained resources references with ``#`` lead to.
         """
-        found = compiled(self.known, url)
-        if found is None:
+        profile = self.known.profile(url)
+        if profile is None:
             return False
+        found = compiled(self.known, profile)
         named = value.get("resourceType") if isinstance(value, dict) else None
         kind = named if isinstance(named, str) else ""
         if found.resource != kind and found.resource not in self.known.base.lineage(kind):

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from jsonschema_rs import Draft202012Validator
 
-from adapter.profiles import Profiles
+from adapter.profiles import Profile, Profiles
 from adapter.validation.bindings import Bound
 from adapter.validation.holds import Functions
 from adapter.validation.own_invariants import OWN, SAID
@@ -41,29 +41,21 @@ class Compiled:
         return self.rest if self.quick is not None and self.quick.is_valid(value) else self.whole
 
 
-def compiled(known: Profiles, url: str) -> Compiled | None:
+@cache
+def compiled(known: Profiles, profile: Profile) -> Compiled:
     """
-    The profile with this canonical, compiled; None if it is not known.
+    A profile, compiled.
 
     Raises:
         Misconfigured: it slices in a way that cannot be decided here (``profile.slicing``).
     """
-    profile = known.profile(url)
-    return None if profile is None else _compiled(known, profile.url)
-
-
-@cache
-def _compiled(known: Profiles, url: str) -> Compiled:
-    profile = known.profile(url)
-    if profile is None:
-        raise ValueError(f"{url} is not known")
     whole = plan(known, profile)
     functions = Functions()
     try:
         quick = functions.validator(rules_of(whole, functions))
     except Unsayable:
         quick = None
-    return Compiled(url, profile.type if profile.kind == "resource" else "", whole, _rest(whole), quick)
+    return Compiled(profile.url, profile.type if profile.kind == "resource" else "", whole, _rest(whole), quick)
 
 
 NEVER: Final[Json] = {"not": {}}

@@ -11,8 +11,8 @@ class Limits:
     The most that a body may hold before it is refused.
 
     ``size`` in bytes; ``depth`` of nesting (objects and arrays, or elements); ``nodes``: JSON values; ``elements`` of XML, whose
-    tree takes more memory; ``digits`` of a number; ``exponent``: the largest power of ten, either sign; ``attributes`` of one XML element; ``names`` of
-    one JSON object.
+    tree takes more memory; ``digits`` of a number; ``exponent``: the largest power of ten, either sign; ``attributes`` of one XML
+    element; ``names`` of one JSON object.
     """
 
     size: int = 5 * 1024 * 1024
