@@ -110,12 +110,37 @@ def test_a_region_changes_a_code_and_a_system_by_overlay(tmp_path):
     overlay = tmp_path / "region.toml"
     overlay.write_text(
         '[[code]]\ntable = "channel"\nkey = "video"\ncode = "videomote"\n\n'
-        '[[system]]\ntable = "channel"\nsystem = "https://region.example/channel"\n\n[[system]]\ntable = "kva"\nsystem = "https://region.example/kva"\n'
+        '[[system]]\ntable = "channel"\nsystem = "https://region.example/channel"\n\n[[system]]\ntable = "kva"\nsystem = "urn:oid:1.2.752.116.1.1.1.1.1"\n'
     )
     codes = load(overlays=(overlay,)).codes
     assert codes["channel"].code("video") == "videomote"
     assert codes["channel"].key("videomote") == "video"
-    assert codes["kva"].systems[:2] == ("https://region.example/kva", "urn:oid:1.2.752.116.1.3.2.1.4")
+    assert codes["kva"].systems[:2] == ("urn:oid:1.2.752.116.1.1.1.1.1", "urn:oid:1.2.752.116.1.3.2.1.4")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[[system]]\ntable = "channel"\nsystem = "kanal"\n', '[[code]]\ntable = "identifiers"\nkey = "orgnr"\ncode = "orgnr"\n'],
+)  # fmt: skip
+def test_an_overlay_names_systems_by_absolute_addresses(tmp_path, text):
+    overlay = tmp_path / "region.toml"
+    overlay.write_text(text)
+    with pytest.raises(Misconfigured) as refused:
+        load(overlays=(overlay,))
+    assert any("absolute address" in fault.why for fault in refused.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("system", "rule"),
+    [('"kva"\nsystem = "https://region.example/kva"', "gc001"), ('"channel"\nsystem = "https://www.icd10.se/"', "no-diagnosis")],
+)  # fmt: skip
+def test_an_overlay_whose_codes_break_a_rule_of_a_profile_is_refused(tmp_path, system, rule):
+    overlay = tmp_path / "region.toml"
+    overlay.write_text(f"[[system]]\ntable = {system}\n")
+    with pytest.raises(Misconfigured) as refused:
+        load(overlays=(overlay,))
+    assert {fault.code for fault in refused.value.faults} == {"mapping.profile"}
+    assert any(f"koord-{rule}:" in fault.why for fault in refused.value.faults)
 
 
 @pytest.mark.parametrize(
@@ -263,11 +288,11 @@ def test_no_code_and_no_system_can_be_another_than_the_profiles_and_value_sets_h
 
 
 def test_a_table_that_is_wrong_says_which_row_and_which_profile(tables):
-    change(tables, *CELLS["a code that a slice fixes"])
+    change(tables, *CELLS["a fixed value"])
     with pytest.raises(Misconfigured) as caught:
         load(root=tables)
     (fault,) = caught.value.faults
-    assert fault.where == "Intervention Task.code"
+    assert fault.where == "Intervention Task.intent"
     assert fault.why == "the profile fixes another value: koord-intervention in R4"
 
 

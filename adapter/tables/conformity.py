@@ -20,8 +20,11 @@ from adapter.profiles import CANONICAL, EXTENSION, Node, Profile, Profiles
 from adapter.tables.model import CodeTable, Path, Role, Row, Step, Table
 from adapter.tables.sample import ANY, CODED, Sample, Written, places, samples
 from adapter.validation.bindings import Bound
+from adapter.validation.own_invariants import OWN, SAID
 from adapter.validation.slicing import Item, Surroundings, belongs, contains
+from adapter.validation.text_rules import ABSOLUTE
 
+_ADDRESSED: Final = frozenset({"CodeableConcept", "Coding", "Identifier"})
 _ALONE: Final = Surroundings(lambda _: None, lambda *_: False)
 """A sample has nobody around it."""
 
@@ -112,8 +115,16 @@ class _Conformity:
             for written in sample.written:
                 if number == 0 or written.codes:  # only codes differ between the samples
                     self._written(sample, written)
+            self._rules(sample)
         self._requirements(role)
         return self.found
+
+    def _rules(self, sample: Sample) -> None:
+        """The profile's rules for every resource of its kind: they speak of codes alone."""
+        stated = {constraint.key for constraint in self.profile.root.constraints}
+        for key in stated & SAID.keys():
+            if not OWN[key](sample.stated):
+                self._note(self.profile.type, f"what the rows write breaks the profile's rule {key}")
 
     def _requirements(self, role: Role) -> None:
         always = {
@@ -155,6 +166,7 @@ class _Conformity:
         """An object on the way: what is fixed of it as a whole, and what its slice writes."""
         found = self._below(path, nodes, step, item)
         self._constants(path, found, item)
+        self._system(path, step.element, item)
         self._inner(path, found, step.element, step.pattern or {})
         return found
 
@@ -229,7 +241,7 @@ class _Conformity:
             if binding and not self._is_bound(binding, value):
                 self._note(path.text, f"a code is not in the value set {binding.value_set.rpartition('/')[2]}")
         if isinstance(value, dict):
-            self._system(path, value)
+            self._system(path, element, value)
             self._inner(path, nodes, element, value)
 
     def _inner(self, path: Path, nodes: Sequence[Node], element: Element | None, value: Mapping[str, Any]) -> None:
@@ -257,10 +269,12 @@ class _Conformity:
             return bool(codes.patterns) or binding.strength != "required"
         return Bound(binding.strength, binding.value_set, codes, self.known).judge(value) is None
 
-    def _system(self, path: Path, value: Mapping[str, Any]) -> None:
+    def _system(self, path: Path, element: Element | None, value: Mapping[str, Any]) -> None:
         system, code = value.get("system"), value.get("code")
         if not isinstance(system, str):
             return
+        if element and element.type in _ADDRESSED and not ABSOLUTE.fullmatch(system):
+            self._note(path.text, "a system is named by an absolute address")
         whole = self.known.system(system)
         if whole is None and system.startswith(CANONICAL):
             self._note(path.text, "there is no such code system of ours")

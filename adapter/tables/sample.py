@@ -46,6 +46,11 @@ class Sample:
                 if path.role == role.name:
                     self.written.append(Written(row, path, codes, self._put(path, value), value))
 
+    @property
+    def stated(self) -> Any:
+        """The resource without what only a record knows."""
+        return _without_any(self.root)
+
     def _put(self, path: Path, value: Any) -> dict[str, Any]:
         """The object that the path's last element now stands in."""
         holder = self.root
@@ -72,6 +77,12 @@ class Sample:
                 made = holder[step.name][0]
             self.items[step.slot] = made
         return self.items[step.slot]
+
+
+def _without_any(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_any(inner) for name, inner in value.items() if inner is not ANY}
+    return [_without_any(inner) for inner in value if inner is not ANY] if isinstance(value, list) else value
 
 
 def samples(table: Table, role: Role, member: str) -> Iterator[Sample]:

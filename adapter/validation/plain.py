@@ -58,6 +58,7 @@ _FORMS: Final[dict[tuple[str, str], list[Json]]] = {
     ("Bundle.entry", "bdl-5"): [{"anyOf": [{"required": [part]} for part in ("resource", "request", "response")]}],
     ("Bundle.entry", "bdl-8"): [{"properties": {"fullUrl": {"not": {"pattern": "/_history/"}}}}],
     ("Bundle.entry", "bundle.html#fullUrl"): [],
+    ("Coding", "datatypes.html#Coding.system"): [_ABSOLUTE_SYSTEM],
     ("Identifier", "datatypes.html#Identifier.system"): [_ABSOLUTE_SYSTEM, _URI_IDENTIFIER],
     ("Quantity", "datatypes.html#Quantity.system"): [_ABSOLUTE_SYSTEM],
     ("Resource", "element.html#id"): [],

@@ -99,6 +99,7 @@ TEXT_RULES: Final[Mapping[str, tuple[tuple[str, Holds], ...]]] = {
     "Attachment": (("datatypes.html#Attachment.size", _size_of_data),),
     "Bundle": (("bundle.html#bundle-unique", _entries_located), ("http.html#paging", _linked_once)),
     "Bundle.entry": (("bundle.html#fullUrl", _entry_is_itself),),
+    "Coding": (("datatypes.html#Coding.system", _absolute_system),),
     "DomainResource": (("references.html#contained", _contained_once),),
     "Identifier": (("datatypes.html#Identifier.system", _identifier_system),),
     "Meta": (("resource.html#Meta", _labels_once),),
