@@ -53,6 +53,10 @@ TESTS = {
     "consent.rules": ["tests/test_consent_rules.py", *DECISION],
     "consent.rulebook": [*DECISION, "tests/test_consent_rulebook.py", *FOREIGN],
     "consent.decide": [*DECISION, *FOREIGN],
+    "validation.bindings": [*PROFILES, "tests/test_validation.py", "tests/test_hl7_extensions.py"],
+    "validation.extensions": [*PROFILES, "tests/test_hl7_extensions.py"],
+    "validation.holds": [*QUICK, *PROFILES],
+    "validation.own_invariants": ["tests/test_own_invariants.py"],
     "validation.quick": [*PROFILES, *QUICK],
 }
 """The modules that are mutated, by their names below adapter, and the tests that must notice."""

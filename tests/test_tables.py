@@ -122,7 +122,7 @@ def test_a_region_changes_a_code_and_a_system_by_overlay(tmp_path):
     "text",
     ['[[system]]\ntable = "channel"\nsystem = "kanal"\n', '[[code]]\ntable = "identifiers"\nkey = "orgnr"\ncode = "orgnr"\n'],
 )  # fmt: skip
-def test_an_overlay_names_systems_by_absolute_addresses(tmp_path, text):
+def test_an_overlay_that_names_a_system_by_no_absolute_address_is_refused(tmp_path, text):
     overlay = tmp_path / "region.toml"
     overlay.write_text(text)
     with pytest.raises(Misconfigured) as refused:

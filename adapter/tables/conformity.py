@@ -274,7 +274,7 @@ class _Conformity:
         if not isinstance(system, str):
             return
         if element and element.type in _ADDRESSED and not ABSOLUTE.fullmatch(system):
-            self._note(path.text, "a system is named by an absolute address")
+            self._note(path.text, "a system is named by no absolute address")
         whole = self.known.system(system)
         if whole is None and system.startswith(CANONICAL):
             self._note(path.text, "there is no such code system of ours")
