@@ -54,7 +54,7 @@ TESTS = {
     "consent.rulebook": [*DECISION, "tests/test_consent_rulebook.py", *FOREIGN],
     "consent.decide": [*DECISION, *FOREIGN],
     "validation.bindings": [*PROFILES, "tests/test_validation.py", "tests/test_hl7_extensions.py"],
-    "validation.extensions": [*PROFILES, "tests/test_hl7_extensions.py"],
+    "validation.extensions": ["tests/test_validation_extensions.py", *PROFILES, "tests/test_hl7_extensions.py"],
     "validation.holds": [*QUICK, *PROFILES],
     "validation.own_invariants": ["tests/test_own_invariants.py"],
     "validation.quick": [*PROFILES, *QUICK],
