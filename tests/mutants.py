@@ -53,7 +53,7 @@ TESTS = {
     "consent.rules": ["tests/test_consent_rules.py", *DECISION],
     "consent.rulebook": [*DECISION, "tests/test_consent_rulebook.py", *FOREIGN],
     "consent.decide": [*DECISION, *FOREIGN],
-    "validation.bindings": [*PROFILES, "tests/test_validation.py", "tests/test_hl7_extensions.py"],
+    "validation.bindings": ["tests/test_validation_bindings.py", *PROFILES],
     "validation.extensions": ["tests/test_validation_extensions.py", *PROFILES, "tests/test_hl7_extensions.py"],
     "validation.holds": [*QUICK, *PROFILES],
     "validation.own_invariants": ["tests/test_own_invariants.py"],
