@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.tables import CANONICAL
+from adapter.validation import own_invariants
 from adapter.validation.own_invariants import OWN, SAID
 
 PROFILES = Path(__file__).parents[1] / "profiles"
@@ -273,3 +274,103 @@ def test_the_functions_never_fail_on_what_has_another_shape(key, data):
 @pytest.mark.parametrize("value", [None, True, 1, "GC001", [], [{"code": {"coding": [{"system": "x"}]}}]])
 def test_what_is_no_object_breaks_no_invariant_that_is_said_as_a_schema(key, value):
     assert OWN[key](value)
+
+
+# One by one
+
+ICD, KVA = "https://www.icd10.se/", "urn:oid:1.2.752.116.1.3.2.1.4"
+ARC = "urn:oid:2.16.840.1.113883.6."
+KIND, GC001 = {"system": f"{CANONICAL}/CodeSystem/intervention-kind", "code": "samverkan"}, {"code": "GC001"}
+REFUSED = {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "110113"}
+INNER, OUTER = (
+    {"category": [{"coding": [{"system": "http://snomed.info/sct", "code": code}]}]}
+    for code in ("416409005", "416308001")
+)
+
+
+def coded(*codings):
+    return {"resourceType": "Task", "code": {"coding": [*codings]}}
+
+
+def informed(on, given):
+    told = {"url": "on", "valueDateTime": on}
+    return {"dateTime": given, "extension": [{"url": f"{CANONICAL}/StructureDefinition/informed", "extension": [told]}]}
+
+
+def entry(url, *ids, method="PUT"):
+    return {"resource": [{"id": each} for each in ids], "request": {"method": method, "url": url}}
+
+
+def acts(block, *uris):
+    return block | {"policy": [{"uri": uri} for uri in uris]}
+
+
+HOLDS = {
+    "koord-gc001": [
+        {}, {"code": {}}, {"code": "x"}, {"code": {"coding": "x"}}, coded("x", None, {}), coded({"display": "x"}),
+        *(coded(KIND, GC001 | {"system": system}) for system in (KVA, SYSTEMS[-1], "urn:oid:1.2.752.116.1.1.1.1.1")),
+        coded(GC001 | {"system": KVA}, KIND), coded({"system": "urn:x", "code": "y"}), coded({"code": "samverkan"}),
+    ],
+    "koord-no-diagnosis": [
+        {}, {"contained": ["Condition"]}, {"contained": [{"resourceType": "Patient"}]}, {"focus": {"resourceType": "Condition"}},
+        {"resourceType": "Condition"}, {"type": "Condition"}, {"focus": {"reference": "MyCondition/1"}},
+        {"focus": {"reference": "Condition"}}, {"focus": {"reference": 1, "type": 1, "system": 1}},
+        coded({"system": "urn:oid:1.2.752.116.1.1.1.1.1", "code": "GC001"}), *(coded({"system": f"{ARC}{arc}"}) for arc in (4, 43, 91, 104)),
+    ],
+    "koord-subject-given": [{"reference": "Patient/1"}, {"identifier": {}}, {"_reference": {}}, {"_identifier": {}}],
+    "koord-informed-first": [
+        informed("2025-02-02", "2025-02-03"), informed("2025-02-02", "2025-02-02"), informed("2025-02", "2025-01-01"),
+        informed("2025-02-03T08:00:00Z", "2025-02-03T09:00:00Z"), informed("2025-02-03T09:00:00+01:00", "2025-02-03T08:00:00-01:00"),
+        informed(1, "2025"), informed("2025", 1),
+    ],
+    "koord-entry-request": [
+        {}, entry("Task/a", "a"), entry("Task/a", "a", "b"), entry("Task", "a", method="POST"), entry("x", method="POST"),
+    ],
+    "koord-audit-refusal": [
+        {"purposeOfEvent": [{"text": "x"}]}, {"type": REFUSED}, {"type": REFUSED | {"code": "110112"}, "purposeOfEvent": [{}]},
+        {"type": REFUSED | {"system": "urn:x"}, "purposeOfEvent": [{}]}, {"type": REFUSED, "entity": [{"what": {"reference": "Patient/1"}}]},
+        {"type": REFUSED, "entity": [{"type": {"code": "2"}}]}, {"type": REFUSED, "entity": [{"type": {"code": "1"}, "what": {"reference": "x"}}]},
+        {"type": REFUSED, "entity": [{"type": {"code": "2"}, "what": {"display": "x"}}]},
+    ],
+    "koord-block-act": [
+        {}, acts(INNER, "https://x.example/2008355"), acts(INNER, "urn:x", "https://x.example/2008355"), acts(OUTER, "https://x.example/2022913"),
+    ],
+}  # fmt: skip
+BREAKS = {
+    "koord-gc001": [
+        coded(KIND), coded(KIND, GC001), coded(KIND, {"system": KVA}), coded(KIND, {"system": KVA, "code": "GC002"}),
+        coded(KIND, GC001 | {"system": "urn:x"}), coded(KIND, {"display": "x"}), coded(KIND, "x"),
+    ],
+    "koord-no-diagnosis": [
+        {"contained": [{"resourceType": "Condition"}]}, {"contained": {"resourceType": "Condition"}}, {"contained": [coded({"system": ICD})]},
+        {"focus": {"type": "Condition"}}, {"focus": {"reference": "Condition/1"}}, {"focus": {"reference": "https://a.example/Condition/1"}},
+        coded({"system": ICD}), {"a": [[{"system": ICD}]]}, *(coded({"system": f"{ARC}{arc}"}) for arc in (3, 42, 90, 103)),
+        *({"a": {name: {name: value}}} for name, value in (("system", ICD), ("type", "Condition"), ("reference", "Condition/1"))),
+    ],
+    "koord-subject-given": [{}, {"display": "x"}, {"type": "Patient"}],
+    "koord-informed-first": [
+        informed("2025-02-03", "2025-02-02"), informed("2025", "2024"), informed("2025-02-03T09:00:00Z", "2025-02-03T08:00:00Z"),
+    ],
+    "koord-entry-request": [
+        entry("Task/b", "a"), entry("Taska", "a"), entry("Task/a", "a", method="DELETE"), {"request": "x"}, {"request": {}}, entry(1, "a"),
+    ],
+    "koord-audit-refusal": [
+        {"type": REFUSED, "purposeOfEvent": [{"text": "x"}]}, {"type": REFUSED, "entity": [{"type": {"code": "2"}, "what": {"reference": "x"}}]},
+        {"type": REFUSED, "entity": [{"type": {"code": "2"}, "what": {"identifier": {}}}]},
+    ],
+    "koord-block-act": [INNER, OUTER, acts(INNER, "https://x.example/2022913"), acts(OUTER, "https://x.example/2008355"), acts(INNER, 1)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", HOLDS)
+def test_an_invariant_holds_and_breaks_where_it_is_said_to(key):
+    for element in HOLDS[key]:
+        assert OWN[key](element) is True, element
+    for element in BREAKS[key]:
+        assert OWN[key](element) is False, element
+
+
+def test_no_diagnosis_says_the_same_as_the_functions_that_plans_are_asked_with():
+    for resource in (*HOLDS["koord-no-diagnosis"], *BREAKS["koord-no-diagnosis"], *VALID.values(), *INVALID.values()):
+        told = not own_invariants._diagnoses(resource) and own_invariants._leads_to_no_condition(resource)
+        assert OWN["koord-no-diagnosis"](resource) is told, resource
