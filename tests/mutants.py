@@ -56,7 +56,7 @@ TESTS = {
     "validation.bindings": ["tests/test_validation_bindings.py", *PROFILES],
     "validation.extensions": ["tests/test_validation_extensions.py", *PROFILES, "tests/test_hl7_extensions.py"],
     "validation.holds": [*QUICK, *PROFILES],
-    "validation.own_invariants": ["tests/test_own_invariants.py"],
+    "validation.own_invariants": ["tests/test_own_invariants.py", *QUICK],
     "validation.quick": [*PROFILES, *QUICK],
 }
 """The modules that are mutated, by their names below adapter, and the tests that must notice."""

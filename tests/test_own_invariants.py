@@ -305,6 +305,13 @@ def acts(block, *uris):
     return block | {"policy": [{"uri": uri} for uri in uris]}
 
 
+def offer(status, **more):
+    return {"resourceType": "Task", "status": status} | more
+
+
+ANSWERED = {"extension": [{"url": f"{CANONICAL}/StructureDefinition/answered-on", "valueDate": "2025-02-03"}]}
+
+
 HOLDS = {
     "koord-gc001": [
         {}, {"code": {}}, {"code": "x"}, {"code": {"coding": "x"}}, coded("x", None, {}), coded({"display": "x"}),
@@ -323,13 +330,16 @@ HOLDS = {
         informed("2025-02-03T08:00:00Z", "2025-02-03T09:00:00Z"), informed("2025-02-03T09:00:00+01:00", "2025-02-03T08:00:00-01:00"),
         informed(1, "2025"), informed("2025", 1),
     ],
+    "koord-offer-answer": [
+        {}, offer("requested"), offer("accepted", **ANSWERED), offer("rejected", **ANSWERED), offer("", extension=[]),
+    ],
     "koord-entry-request": [
         {}, entry("Task/a", "a"), entry("Task/a", "a", "b"), entry("Task", "a", method="POST"), entry("x", method="POST"),
     ],
     "koord-audit-refusal": [
         {"purposeOfEvent": [{"text": "x"}]}, {"type": REFUSED}, {"type": REFUSED | {"code": "110112"}, "purposeOfEvent": [{}]},
         {"type": REFUSED | {"system": "urn:x"}, "purposeOfEvent": [{}]}, {"type": REFUSED, "entity": [{"what": {"reference": "Patient/1"}}]},
-        {"type": REFUSED, "entity": [{"type": {"code": "2"}}]}, {"type": REFUSED, "entity": [{"type": {"code": "1"}, "what": {"reference": "x"}}]},
+        {"type": REFUSED, "entity": [{"type": {"code": "2"}}]}, {"type": REFUSED, "entity": [{"type": {}, "what": {"reference": "x"}}]}, {"type": REFUSED, "entity": [{"type": {"code": "1"}, "what": {"reference": "x"}}]},
         {"type": REFUSED, "entity": [{"type": {"code": "2"}, "what": {"display": "x"}}]},
     ],
     "koord-block-act": [
@@ -351,6 +361,7 @@ BREAKS = {
     "koord-informed-first": [
         informed("2025-02-03", "2025-02-02"), informed("2025", "2024"), informed("2025-02-03T09:00:00Z", "2025-02-03T08:00:00Z"),
     ],
+    "koord-offer-answer": [offer("accepted"), offer("rejected"), offer("requested", **ANSWERED), ANSWERED],
     "koord-entry-request": [
         entry("Task/b", "a"), entry("Taska", "a"), entry("Task/a", "a", method="DELETE"), {"request": "x"}, {"request": {}}, entry(1, "a"),
     ],

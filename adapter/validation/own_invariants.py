@@ -144,8 +144,7 @@ def _has_coding(**asked: str | tuple[str, ...]) -> dict[str, Any]:
 
 _GC001: Final = {"if": _has_coding(system=_KIND), "then": _has_coding(system=_KVA, code="GC001")}
 _SUBJECT_GIVEN: Final = {
-    "if": {"type": "object"},
-    "then": {"anyOf": [{"required": [mark + name]} for name in ("reference", "identifier") for mark in ("", "_")]},
+    "anyOf": [{"required": [mark + name]} for name in ("reference", "identifier") for mark in ("", "_")]
 }
 
 
