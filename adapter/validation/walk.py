@@ -451,11 +451,9 @@ class Walk:
 
 def _named(resource: dict[str, Any]) -> list[str]:
     """The profiles that a resource names."""
-    return [url for meta in objects(resource, "meta") for url in _listed(meta.get("profile")) if isinstance(url, str)]
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    meta = resource.get("meta")
+    listed = meta.get("profile") if isinstance(meta, dict) else None
+    return [url for url in listed if isinstance(url, str)] if isinstance(listed, list) else []
 
 
 def _is_inside_extension(place: Place) -> bool:
