@@ -48,7 +48,8 @@ def test_a_fault_in_a_statement(before, after):
 @pytest.mark.parametrize("module", mutants.TESTS)
 def test_every_mutant_has_a_name_of_its_own_and_is_another_module(module):
     found = list(mutants.mutants(module))
-    assert len({mutant.name for mutant in found}) == len(found) > 5
+    lines = mutants._source(module).read_text("utf-8").count("\n")
+    assert len({mutant.name for mutant in found}) == len(found) > lines // 5
     assert all(mutant.name.startswith(f"{module} ") and len(mutant.name) < 250 for mutant in found)
 
 

@@ -76,8 +76,8 @@ def narrowed(document, **more):
 
 
 LIMITED = COLLABORATE | {"period": {"end": "2026-11-21"}}
-RENEWING = r.consent("c-2", "collaborate", recipient=r.EMPLOYER, given_on="2026-11-20", informed_on="2026-11-20")
 """Until midnight in Sweden: 23:00 UTC."""
+RENEWING = r.consent("c-2", "collaborate", recipient=r.EMPLOYER, given_on="2026-11-20", informed_on="2026-11-20")
 EVERYTHING = [INTERVENTIONS, COLLABORATE, r.intervention()]
 
 

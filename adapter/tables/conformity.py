@@ -24,7 +24,7 @@ from adapter.validation.own_invariants import OWN, SAID
 from adapter.validation.slicing import Item, Surroundings, belongs, contains
 from adapter.validation.text_rules import ABSOLUTE
 
-_ADDRESSED: Final = frozenset({"CodeableConcept", "Coding", "Identifier"})
+_ADDRESSED: Final = frozenset({"Coding", "Identifier"})
 _ALONE: Final = Surroundings(lambda _: None, lambda *_: False)
 """A sample has nobody around it."""
 
@@ -105,6 +105,7 @@ class _Conformity:
     ) -> None:
         self.table, self.profile, self.known, self.parties, self.seen = table, profile, known, parties, seen
         self.has_all = not has_overlay
+        self.rules = [constraint.key for constraint in profile.root.constraints if constraint.key in SAID]
         self.found: dict[Fault, None] = {}
         self.inside: dict[int, tuple[Node, ...]] = {}
         self.tests: dict[int, Callable[[Item, Surroundings], bool]] = {}
@@ -120,10 +121,10 @@ class _Conformity:
         return self.found
 
     def _rules(self, sample: Sample) -> None:
-        """The profile's rules for every resource of its kind: they speak of codes alone."""
-        stated = {constraint.key for constraint in self.profile.root.constraints}
-        for key in stated & SAID.keys():
-            if not OWN[key](sample.stated):
+        """The profile's rules that speak of codes alone."""
+        stated = sample.stated
+        for key in self.rules:
+            if not OWN[key](stated):
                 self._note(self.profile.type, f"what the rows write breaks the profile's rule {key}")
 
     def _requirements(self, role: Role) -> None:

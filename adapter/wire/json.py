@@ -169,8 +169,8 @@ def _half_surrogate(text: str) -> int | None:
 def _decoder(limits: Limits) -> json.JSONDecoder:
     return json.JSONDecoder(
         object_pairs_hook=_object(limits),
-        parse_float=_decimal(limits),
-        parse_int=_whole(limits),
+        parse_float=_number(limits, Decimal),
+        parse_int=_number(limits, lambda text: int(text) if text != "-0" else Decimal(text)),
         parse_constant=_constant,
     )
 
@@ -187,24 +187,13 @@ def _object(limits: Limits) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]
     return made
 
 
-def _decimal(limits: Limits) -> Callable[[str], Decimal]:
-    def made(text: str) -> Decimal:
-        if limits.allow_number(text):
-            return Decimal(text)
-        raise _RefusedError("wire.number")
+def _number(limits: Limits, convert: Callable[[str], int | Decimal]) -> Callable[[str], int | Decimal]:
+    def number(text: str) -> int | Decimal:
+        if not limits.allow_number(text):
+            raise _RefusedError("wire.number")
+        return convert(text)
 
-    return made
-
-
-def _whole(limits: Limits) -> Callable[[str], int | Decimal]:
-    most = limits.digits
-
-    def made(text: str) -> int | Decimal:
-        if len(text) <= most or limits.allow_number(text):
-            return int(text) if text != "-0" else Decimal(text)
-        raise _RefusedError("wire.number")
-
-    return made
+    return number
 
 
 def _constant(_: str) -> Never:
